@@ -1,0 +1,1 @@
+"""Energy, radio and accelerator models; they know nothing of graphs."""

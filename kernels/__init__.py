@@ -1,0 +1,1 @@
+"""C kernels for what crosses a cut, and their slow twins."""

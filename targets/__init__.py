@@ -1,0 +1,1 @@
+"""Places where a part can run, and how to compile for, reach and time them."""

@@ -1,0 +1,1 @@
+"""Devices that run a built part: this machine, or an emulated one."""

@@ -1,0 +1,1 @@
+"""Networks and data sets that joulecut trains and exports."""

@@ -1,0 +1,1 @@
+"""Loaders of real data sets that packages ship."""
