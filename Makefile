@@ -1,0 +1,48 @@
+# joulecut: `make help` lists the targets.
+SHELL := /bin/bash
+export PYTHONSAFEPATH := 1
+export TVM_NUM_THREADS ?= 1
+BIN := .venv/bin
+CODE := compiler kernels targets hw zoo joulecut/__init__.py joulecut/cli tests scripts setup.py
+
+.DEFAULT_GOAL := help
+.PHONY: help dev demo test test-all test-c check format bench verify-cuts clean
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+dev: ## create .venv with everything installed, and the Debian packages where that is allowed
+	@scripts/bootstrap
+
+demo: dev ## train, export, cut, build, run on emulated Arm, verify and price the digit network
+	@$(BIN)/python scripts/demo.py
+
+test: dev ## the whole default test-suite
+	@$(BIN)/python -m pytest -m "not slow"
+
+test-all: dev ## the default suite and the slow tests
+	@$(BIN)/python -m pytest
+
+test-c: dev ## the C kernels alone, under the address and undefined-behaviour sanitizers
+	@$(BIN)/python -m pytest tests/kernels -k sanitizer
+
+verify-cuts: dev ## all 1,000 held-out digits at every cut on x86-64, aarch64 and armv7
+	@$(BIN)/python scripts/verify_cuts.py
+
+bench: dev ## print rates and speeds beside those of peers, measured in the same run
+	@$(BIN)/python scripts/bench_codec.py
+	@$(BIN)/python scripts/bench_cpu.py
+
+check: dev ## ruff, formatting, pyright, stubs, layers
+	$(BIN)/ruff check $(CODE)
+	$(BIN)/ruff format --check $(CODE)
+	$(BIN)/pyright --pythonpath $(BIN)/python
+	$(BIN)/python -m mypy.stubtest joulecut.kernels.huffman --allowlist kernels/stubtest_allowlist.txt
+	$(BIN)/python -m pytest -q tests/test_layers.py
+
+format: dev ## let ruff rewrite what it can
+	$(BIN)/ruff check --fix $(CODE)
+	$(BIN)/ruff format $(CODE)
+
+clean: ## remove what make made, the environment included
+	rm -rf .venv out build *.egg-info .pytest_cache .ruff_cache .hypothesis
