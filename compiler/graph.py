@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
+from typing import Any, cast
 
 import numpy as np
+import numpy.typing as npt
 import onnx_ir as ir
 
 from joulecut.compiler.quant import TensorSpec, qtype_of
@@ -42,13 +44,13 @@ def shape_of(value: ir.Value) -> tuple[int, ...]:
     return tuple(int(dim) for dim in value.shape)  # pyright: ignore[reportArgumentType]
 
 
-def dtype_of(value: ir.Value) -> np.dtype:
+def dtype_of(value: ir.Value) -> np.dtype[Any]:
     """The numpy type of a value."""
     assert value.dtype is not None, f"type of {value.name} must be known"
     return value.dtype.numpy()
 
 
-def constant_of(value: ir.Value | None) -> np.ndarray | None:
+def constant_of(value: ir.Value | None) -> npt.NDArray[Any] | None:
     """The array behind an initializer, or None for a value that is computed."""
     if value is None or value.const_value is None:
         return None
@@ -94,8 +96,8 @@ def attribute(node: ir.Node, name: str, default: object = None) -> object:
     found = node.attributes.get(name)
     if found is None:
         return default
-    value = found.value
-    return list(value) if isinstance(value, tuple | list) else value
+    value: object = found.value
+    return list(cast("list[object]", value)) if isinstance(value, tuple | list) else value
 
 
 def sizes(specs: Iterable[TensorSpec]) -> int:
@@ -106,3 +108,33 @@ def sizes(specs: Iterable[TensorSpec]) -> int:
 def element_count(value: ir.Value) -> int:
     """Number of elements of a value."""
     return math.prod(shape_of(value))
+
+
+def int_of(node: ir.Node, name: str, default: int | None = None) -> int:
+    """An attribute that is one integer; without a default it must be there."""
+    found = attribute(node, name, default)
+    assert isinstance(found, int), f"{op_key(node)} '{node.name}': {name} must be an int"
+    return found
+
+
+def ints_of(node: ir.Node, name: str, default: Iterable[int] | None = None) -> tuple[int, ...]:
+    """An attribute that is integers, or one integer; without a default it must be there."""
+    found = attribute(node, name, default)
+    if isinstance(found, int):
+        return (found,)
+    assert isinstance(found, Iterable), f"{op_key(node)} '{node.name}': {name} must be ints"
+    return tuple(int(number) for number in cast("Iterable[int]", found))
+
+
+def float_of(node: ir.Node, name: str) -> np.float32:
+    """An attribute that is one float; it must be there."""
+    found = attribute(node, name)
+    assert isinstance(found, float), f"{op_key(node)} '{node.name}': {name} must be a float"
+    return np.float32(found)
+
+
+def text_of(node: ir.Node, name: str, default: str | None = None) -> str:
+    """An attribute that is a string; without a default it must be there."""
+    found = attribute(node, name, default)
+    assert isinstance(found, str), f"{op_key(node)} '{node.name}': {name} must be a string"
+    return found

@@ -69,10 +69,10 @@ def _absorbed(graph: Graph) -> dict[ir.Node, ir.Node]:
         value = node.outputs[0]
         if op_key(node) not in ACCUMULATING or value in outputs:
             continue
-        uses = value.uses()
-        if len(uses) != 1 or dtype_of(value) != np.int32:
+        readers = [use.node for use in value.uses()]
+        if len(readers) != 1 or dtype_of(value) != np.int32:
             continue
-        reader = uses[0].node
+        reader = readers[0]
         if op_key(reader) in ABSORBING and reader not in found:
             found[reader] = node
     return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -58,7 +58,7 @@ class QType:
         return (1 << (self.bits - self.signed)) - 1 - (self.narrow and not self.signed)
 
     @property
-    def dtype(self) -> np.dtype:
+    def dtype(self) -> np.dtype[Any]:
         """The numpy type that stores it: int8, uint8 or int32."""
         if self.bits == 32:
             return np.dtype(np.int32)
@@ -99,8 +99,12 @@ def qtype_to_json(qtype: QType) -> str:
 
 def qtype_from_json(text: str) -> QType:
     """Inverse of `qtype_to_json`; raises ValueError if the text is not a QType."""
-    fields = json.loads(text)
-    return QType(**{**fields, "scale": tuple(fields["scale"])})
+    try:
+        fields: dict[str, Any] = json.loads(text)
+        fields["scale"] = tuple(fields["scale"])
+        return QType(**fields)
+    except (TypeError, KeyError) as error:
+        raise ValueError(f"a quantized type must be a JSON object, not {text[:80]}") from error
 
 
 def set_qtype(value: ir.Value, qtype: QType) -> None:

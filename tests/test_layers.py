@@ -81,7 +81,9 @@ def test_imports_follow_the_arrows(path: Path):
             f"{path.name} must import joulecut.{module}, not the bare folder {module}"
         )
         if parts[0] == "joulecut":
-            assert len(parts) > 1 or folder == "joulecut", f"{path.name} imports the public face"
+            assert len(parts) > 1 or folder == "joulecut", (
+                f"{path.name} imports the public face"
+            )
             if len(parts) > 1 and parts[1] != folder:
                 assert parts[1] in MAY_IMPORT[folder] or (
                     folder == "joulecut" and parts[1] == "cli"

@@ -1,0 +1,133 @@
+"""The build configuration: YAML through strict models that refuse what they do not know."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Literal, cast
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from joulecut.compiler.errors import ConfigError
+
+SCHEMA_VERSION = 1
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class CodecConfig(_Strict):
+    """How the tensors at the cut are coded.
+
+    Attributes:
+        quantizer: "none" sends the tensors' own integers, without loss; "sq" is uniform
+            scalar quantization to `bits`.
+        bits: bits of the quantizer, 1 to 8; not used without one.
+        entropy: the lossless stage.
+    """
+
+    quantizer: Literal["none", "sq"] = "none"
+    bits: Annotated[int, Field(ge=1, le=8)] = 8
+    entropy: Literal["huffman"] = "huffman"
+
+
+class BuildConfig(_Strict):
+    """What `joulecut build` needs to know; paths are relative to the file that says them.
+
+    Attributes:
+        schema_version: of this file; now 1.
+        model: the ONNX model.
+        cut: the tensors to cut at, or "auto": the cut that costs least on the default link.
+        edge: target of the first part.
+        cloud: target of the second part.
+        codec: how the tensors at the cut are coded.
+        out: the bundle to write.
+        vectors: how many seeded random test vectors go into the bundle.
+        require_integer: make a node that stays in float an error.
+    """
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    model: Path
+    cut: Literal["auto"] | Annotated[list[str], Field(min_length=1)] = "auto"
+    edge: str = "aarch64"
+    cloud: str = "x86_64"
+    codec: CodecConfig = CodecConfig()
+    out: Path
+    vectors: Annotated[int, Field(ge=1, le=1024)] = 2
+    require_integer: bool = False
+
+    @staticmethod
+    def from_yaml(path: str | Path, overrides: tuple[str, ...] = ()) -> BuildConfig:
+        """Read a configuration.
+
+        Args:
+            path: the YAML file.
+            overrides: `key=value` texts, dots for nested keys (`codec.bits=4`).
+
+        Raises:
+            ConfigError: the file is not there, is not YAML, or does not fit the schema.
+        """
+        path = Path(path)
+        try:
+            raw: Any = yaml.load(path.read_text(), Loader=_UniqueKeys)
+        except OSError as error:
+            raise ConfigError(
+                f"configuration must be a readable file, not '{path}': {error.strerror}"
+            ) from error
+        except yaml.YAMLError as error:
+            raise ConfigError(f"'{path}' must be YAML, not this: {error}") from error
+        if not isinstance(raw, dict):
+            raise ConfigError(f"'{path}' must hold keys and values, not {type(raw).__name__}")
+        fields = cast("dict[str, Any]", raw)
+        for override in overrides:
+            _set(fields, override)
+        for key in ("model", "out"):
+            if isinstance(fields.get(key), str):
+                fields[key] = path.parent / fields[key]
+        return parse_config(fields, where=str(path))
+
+
+def parse_config(fields: dict[str, Any], where: str) -> BuildConfig:
+    """Check the fields; raises ConfigError with one line per field that does not fit."""
+    try:
+        return BuildConfig.model_validate(fields)
+    except ValidationError as error:
+        lines = [
+            f"{'.'.join(str(part) for part in problem['loc'])}: {problem['msg']}"
+            for problem in error.errors()
+        ]
+        raise ConfigError(
+            "\n  ".join([f"{where} must fit the build schema:", *lines])
+        ) from None
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """YAML's safe subset; a key that stands twice is refused instead of the last one winning."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[Any] = set()
+        construct = cast("Callable[..., Any]", self.construct_object)  # pyright: ignore[reportUnknownMemberType]
+        for key_node, _ in node.value:
+            key = construct(key_node, deep=True)
+            if key in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"key {key!r} must stand once", key_node.start_mark
+                )
+            seen.add(key)
+        return super().construct_mapping(node, deep=deep)
+
+
+def _set(fields: dict[str, Any], override: str) -> None:
+    """`codec.bits=4` into nested dictionaries; the value is read as YAML."""
+    key, separator, value = override.partition("=")
+    if not separator or not key:
+        raise ConfigError(f"--set must be key=value, not '{override}'")
+    *parents, last = key.split(".")
+    for parent in parents:
+        inner: Any = fields.setdefault(parent, {})
+        if not isinstance(inner, dict):
+            raise ConfigError(f"--set {override}: '{parent}' must hold keys, not a value")
+        fields = cast("dict[str, Any]", inner)
+    fields[last] = yaml.safe_load(value)
