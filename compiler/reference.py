@@ -26,7 +26,6 @@ from joulecut.compiler.graph import (
     nodes,
     op_key,
     shape_of,
-    text_of,
 )
 from joulecut.compiler.quant import TensorSpec
 from joulecut.compiler.windows import window_of
@@ -128,7 +127,7 @@ def _check_values(spec: TensorSpec, feed: np.ndarray) -> None:
         raise ConfigError(f"feed '{spec.name}' must be {spec.dtype}, not {feed.dtype}")
     if feed.dtype.kind == "f" and not np.isfinite(feed).all():
         raise ConfigError(f"feed '{spec.name}' must be finite, not NaN or infinite")
-    if spec.qtype is not None:
+    if spec.qtype is not None and feed.size:
         low, high = int(feed.min()), int(feed.max())
         if low < spec.qtype.low or high > spec.qtype.high:
             raise ConfigError(
@@ -232,7 +231,7 @@ def _clamped(node: ir.Node, real: np.ndarray) -> np.ndarray:
     assert real.dtype == np.float32
     shifted = np.rint(real).astype(np.float64) + int_of(node, "zero_point")
     clamped = np.clip(shifted, int_of(node, "low"), int_of(node, "high"))
-    return clamped.astype(np.dtype(text_of(node, "dtype")))
+    return clamped.astype(ir.DataType(int_of(node, "dtype")).numpy())
 
 
 def _requantize(node: ir.Node, inputs: Arrays) -> np.ndarray:
