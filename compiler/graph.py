@@ -17,6 +17,8 @@ import onnx_ir as ir
 from joulecut.compiler.quant import TensorSpec, qtype_of
 
 Graph = ir.Model
+Node = ir.Node
+Value = ir.Value
 
 DOMAIN = "joulecut"
 DOMAIN_VERSION = 1
