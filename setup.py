@@ -5,15 +5,16 @@ from pathlib import Path
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 
-C_SOURCES = sorted(str(path) for path in Path("kernels/c").glob("*.c"))
+C_FOLDER = Path("kernels/c")
 
 setup(
     ext_modules=cythonize(
         [
             Extension(
                 "joulecut.kernels.huffman",
-                ["kernels/huffman.pyx", *C_SOURCES],
-                include_dirs=["kernels/c"],
+                ["kernels/huffman.pyx", *sorted(map(str, C_FOLDER.glob("*.c")))],
+                include_dirs=[str(C_FOLDER)],
+                depends=sorted(map(str, C_FOLDER.glob("*.h"))),
                 extra_compile_args=["-std=c11", "-O3"],
             )
         ],
