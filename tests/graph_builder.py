@@ -214,7 +214,7 @@ class GraphBuilder:
         """Average over windows, requantized."""
         strides, pads = strides or [1] * len(kernel), pads or [0] * (2 * len(kernel))
         source = self.meaning(x)
-        real = self._rms[x] * source.scale[0] * math.prod(kernel) ** -0.25
+        real = self._rms[x] * source.scale[0] * 0.8
         scale, attributes = self._target(qtype := self.qtype(), real, 1.0, relu=False)
         qtype = _scaled(qtype, scale)
         attributes |= {
@@ -331,7 +331,11 @@ class GraphBuilder:
         plain = QType(bits, not unsigned, (1.0,), narrow=not unsigned)
         array = self.rng.integers(plain.low, plain.high, shape, endpoint=True)
         zero_points = [(plain.high + 1) // 2] * count if unsigned else [0]
-        scales = tuple(_float32(s) for s in self.rng.uniform(0.005, 0.015, count))
+        # Keeps the real numbers near 1, so that values made at different depths may be joined.
+        gain = 1.4 / math.sqrt(
+            math.prod(shape) / count * np.mean((array - zero_points[0]) ** 2.0 + 0.1)
+        )
+        scales = tuple(_float32(s) for s in gain * self.rng.uniform(0.7, 1.3, count))
         qtype = QType(bits, not unsigned, scales, zero_points[0], not unsigned, axis)
         return self._constant("weight", array.astype(plain.dtype), qtype), zero_points
 

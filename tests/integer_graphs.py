@@ -224,7 +224,7 @@ def _draw_add(b: GraphBuilder, x: ir.Value, alive: list[ir.Value]) -> ir.Value |
     others = [v for v in alive if v is not x and shape_of(v) == shape_of(x)]
     if not others:
         return None
-    b.rng.shuffle(others)  # pyright: ignore[reportArgumentType]
+    b.rng.shuffle(others)
     return b.add([x, *others[: int(b.rng.integers(1, 3))]], _any_type(b))
 
 
