@@ -1,0 +1,71 @@
+"""Device addresses: the words with which people say where a part shall run."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from joulecut.compiler.errors import ConfigError
+from joulecut.targets.devices.clock import native_arch
+from joulecut.targets.devices.device import Device
+from joulecut.targets.devices.local import LocalDevice
+from joulecut.targets.devices.qemu import EMULATORS, QemuDevice
+
+GRAMMAR = "`local` or `qemu:ARCH[,cpu=NAME][,jobs=N][,timeout=SECONDS]`"
+
+
+def device(address: str) -> Device:
+    """The device that an address names.
+
+    Args:
+        address: `local`, or `qemu:ARCH[,cpu=NAME][,jobs=N][,timeout=SECONDS]`.
+
+    Raises:
+        ConfigError: if the address is anything else.
+    """
+    kind, colon, rest = address.partition(":")
+    if kind == "local" and not colon:
+        return LocalDevice()
+    if kind == "qemu" and rest:
+        arch, *options = rest.split(",")
+        return _with_options(QemuDevice(arch), options, address)
+    raise ConfigError(f"device must be {GRAMMAR}, not '{address}'")
+
+
+def device_for(arch: str) -> Device:
+    """Where a part for `arch` can run on this machine: natively, or under qemu.
+
+    Raises:
+        ConfigError: if neither is possible.
+    """
+    if arch == native_arch():
+        return LocalDevice()
+    if arch in EMULATORS:
+        return QemuDevice(arch)
+    raise ConfigError(
+        f"architecture must be {native_arch()} or one of {', '.join(EMULATORS)} to run here, "
+        f"not '{arch}'"
+    )
+
+
+def _with_options(start: QemuDevice, options: list[str], address: str) -> QemuDevice:
+    made = start
+    for option in options:
+        key, _, value = option.partition("=")
+        if key == "cpu" and value:
+            made = dataclasses.replace(made, cpu=value)
+        elif key == "jobs":
+            made = dataclasses.replace(made, jobs=int(_number(key, value, address)))
+        elif key == "timeout":
+            made = dataclasses.replace(made, timeout_s=_number(key, value, address))
+        else:
+            raise ConfigError(f"device must be {GRAMMAR}, not '{address}'")
+    return made
+
+
+def _number(key: str, value: str, address: str) -> float:
+    try:
+        return float(value)
+    except ValueError as error:
+        raise ConfigError(
+            f"{key} in device '{address}' must be a number, not '{value}'"
+        ) from error

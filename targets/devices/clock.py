@@ -1,0 +1,94 @@
+"""Nanoseconds per layer on this machine, by the clock in the part's own executable.
+
+Timing inside the program leaves out Python, loading and copying, which no board would pay.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from joulecut.compiler.errors import ConfigError, DeviceError
+from joulecut.compiler.profile import LayerProfile, Profile, Quantity
+from joulecut.targets.devices.elf import require_machine
+from joulecut.targets.devices.program import model_command, run_program
+from joulecut.targets.devices.records import read_layers
+
+PROFILE_TIMEOUT_S = 600.0
+_ARCHES = {
+    "x86_64": "x86_64",
+    "amd64": "x86_64",
+    "aarch64": "aarch64",
+    "arm64": "aarch64",
+    "armv7l": "armv7",
+    "armv8l": "armv7",
+    "riscv64": "riscv64",
+}
+
+
+def native_arch() -> str:
+    """This machine's architecture as targets name it."""
+    return _ARCHES.get(platform.machine().lower(), platform.machine())
+
+
+def machine_line() -> str:
+    """One line that names the processor, the cores and the system."""
+    model = platform.processor() or platform.machine()
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                model = line.partition(":")[2].strip()
+                break
+    return f"{model}, {os.cpu_count()} cores, {platform.system()} {platform.release()}"
+
+
+def profile_by_clock(address: str, part: Path, record: bytes, repeats: int) -> Profile:
+    """Time each layer with the part's own executable on this machine.
+
+    Args:
+        address: of the device, for the profile.
+        part: directory of a part built for this machine.
+        record: one sample.
+        repeats: runs of the whole part; the profile keeps minimum and median per layer.
+
+    Raises:
+        ConfigError: if `repeats` is not positive.
+        DeviceError: if the program cannot run or writes something else.
+    """
+    if repeats < 1:
+        raise ConfigError(f"repeats must be at least 1, not {repeats}")
+    require_machine(part / "model", native_arch())
+    with tempfile.TemporaryDirectory(prefix="joulecut-") as name:
+        folder = Path(name)
+        files = (folder / "input", folder / "output", 1)
+        files[0].write_bytes(record)
+        options = ("--profile", str(folder / "profile.json"), "--repeat", str(repeats))
+        run_program(model_command((), part, options, files), PROFILE_TIMEOUT_S)
+        text = (folder / "profile.json").read_text(encoding="utf-8")
+    kinds = {layer.name: layer.kind for layer in read_layers(part)}
+    try:
+        written: dict[str, Any] = json.loads(text)
+        layers = tuple(_timed(row, kinds) for row in written["layers"])
+        clock = str(written["clock"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise DeviceError(
+            f"{part / 'model'} --profile must write clock and layers; {error!r} in the way"
+        ) from error
+    notes = (
+        f"measured with {clock}; minimum and median of {repeats} runs, one sample",
+        "a sum of minima is a lower bound of the whole, a sum of medians an estimate",
+    )
+    return Profile(address, layers, machine_line(), notes)
+
+
+def _timed(row: dict[str, Any], kinds: dict[str, str]) -> LayerProfile:
+    times = {
+        "time_min": Quantity(float(row["ns_min"]), "ns", "measured"),
+        "time_median": Quantity(float(row["ns_median"]), "ns", "measured"),
+    }
+    return LayerProfile(str(row["name"]), kinds[str(row["name"])], times)

@@ -1,0 +1,224 @@
+"""This machine: runs a part inside this process, through `libmodel.so`.
+
+ctypes lets go of the interpreter lock during a call and every call owns its arena and its
+tensors, so that threads may run one part side by side.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import shutil
+import tempfile
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from joulecut.compiler.errors import DeviceError
+from joulecut.compiler.profile import Profile
+from joulecut.compiler.quant import TensorSpec
+from joulecut.targets.devices.clock import native_arch, profile_by_clock
+from joulecut.targets.devices.device import Progress, Signature
+from joulecut.targets.devices.elf import require_machine
+from joulecut.targets.devices.records import (
+    BuiltLayer,
+    check_feeds,
+    read_layers,
+    sample_shape,
+    to_records,
+)
+
+ALIGNMENT_BYTES = 64  # of the arena, by the artifact's contract; tensors get the same
+
+_OBSERVER = ctypes.CFUNCTYPE(
+    None, ctypes.c_void_p, ctypes.c_int32, ctypes.c_void_p, ctypes.c_size_t
+)
+
+
+@dataclass(frozen=True)
+class LocalDevice:
+    """The processor that runs this program."""
+
+    address: str = "local"
+
+    def run(
+        self,
+        part: Path,
+        inputs: Mapping[str, np.ndarray],
+        signature: Signature,
+        progress: Progress | None = None,
+    ) -> dict[str, np.ndarray]:
+        """The outputs of the part; see Device.run."""
+        library = _load(part)
+
+        def call(sample: _Sample) -> None:
+            library.check(library.run(sample.inputs, sample.outputs, sample.arena))
+
+        return _each(library, inputs, signature, call, progress)
+
+    def trace(
+        self,
+        part: Path,
+        inputs: Mapping[str, np.ndarray],
+        signature: Signature,
+        progress: Progress | None = None,
+    ) -> dict[str, np.ndarray]:
+        """The output of every layer; see Device.trace."""
+        library = _load(part)
+        recorder = _Recorder(read_layers(part))
+        observer = _OBSERVER(recorder.observe)
+
+        def call(sample: _Sample) -> None:
+            done = library.run_observed(
+                sample.inputs, sample.outputs, sample.arena, observer, None
+            )
+            library.check(done)
+            recorder.end_sample()
+
+        _each(library, inputs, signature, call, progress)
+        return recorder.arrays()
+
+    def profile(
+        self,
+        part: Path,
+        inputs: Mapping[str, np.ndarray],
+        signature: Signature,
+        repeats: int = 20,
+    ) -> Profile:
+        """Nanoseconds per layer, measured by the part's own program; see Device.profile."""
+        check_feeds(inputs, signature.inputs)
+        record = to_records(inputs, signature.inputs)[:1]
+        return profile_by_clock(self.address, part, record.tobytes(), repeats)
+
+
+@dataclass(frozen=True)
+class _Library:
+    path: Path
+    run: Callable[..., int]
+    run_observed: Callable[..., int]
+    arena_bytes: int
+
+    def check(self, returned: int) -> None:
+        if returned != 0:
+            raise DeviceError(f"model_run of {self.path} must return 0, not {returned}")
+
+
+@dataclass(frozen=True)
+class _Sample:
+    """The arguments of one call: arrays of pointers, and the arena."""
+
+    inputs: Any
+    outputs: Any
+    arena: int
+
+
+_loaded: dict[tuple[Path, int, int, int], _Library] = {}
+_loading = threading.Lock()
+
+
+def _load(part: Path) -> _Library:
+    """The part's library, opened once per content."""
+    path = (part / "libmodel.so").resolve()
+    try:
+        stat = path.stat()
+    except OSError as error:
+        raise DeviceError(
+            f"{path} must be readable, not {error.strerror}; build the part for this machine"
+        ) from error
+    key = (path, stat.st_ino, stat.st_mtime_ns, stat.st_size)
+    with _loading:
+        if key not in _loaded:
+            _loaded[key] = _open(path)
+        return _loaded[key]
+
+
+def _open(path: Path) -> _Library:
+    """Open a private copy: the loader would hand out an older library of the same name."""
+    require_machine(path, native_arch())
+    with tempfile.TemporaryDirectory(prefix="joulecut-") as folder:
+        copy = shutil.copy(path, folder)
+        try:
+            library = ctypes.CDLL(copy)
+            run, observed = library.model_run, library.model_run_observed
+            arena_bytes = ctypes.c_size_t.in_dll(library, "model_arena_bytes").value
+        except (OSError, AttributeError, ValueError) as error:
+            raise DeviceError(f"{path} must be a built part's library; {error}") from error
+    run.argtypes = [ctypes.c_void_p] * 3
+    observed.argtypes = [*[ctypes.c_void_p] * 3, _OBSERVER, ctypes.c_void_p]
+    run.restype = observed.restype = ctypes.c_int32
+    return _Library(path, run, observed, arena_bytes)
+
+
+def _each(
+    library: _Library,
+    inputs: Mapping[str, np.ndarray],
+    signature: Signature,
+    call: Callable[[_Sample], None],
+    progress: Progress | None,
+) -> dict[str, np.ndarray]:
+    """Call once per sample, with tensors and arena that only this run knows."""
+    count = check_feeds(inputs, signature.inputs)
+    given = [_aligned(spec.nbytes) for spec in signature.inputs]
+    made = [_aligned(spec.nbytes) for spec in signature.outputs]
+    arena = _aligned(library.arena_bytes)
+    sample = _Sample(_pointers(given), _pointers(made), arena.ctypes.data)
+    sources = [np.ascontiguousarray(inputs[spec.name]) for spec in signature.inputs]
+    results = [np.empty((count, *sample_shape(spec)), spec.dtype) for spec in signature.outputs]
+    for index in range(count):
+        for buffer, source in zip(given, sources, strict=True):
+            buffer[:] = source[index].reshape(-1).view(np.uint8)
+        call(sample)
+        for buffer, spec, result in zip(made, signature.outputs, results, strict=True):
+            result[index] = buffer.view(spec.dtype).reshape(sample_shape(spec))
+        if progress is not None:
+            progress(index + 1, count)
+    return {spec.name: result for spec, result in zip(signature.outputs, results, strict=True)}
+
+
+def _aligned(nbytes: int) -> np.ndarray:
+    """Zeroed uint8 [nbytes] whose address is a multiple of ALIGNMENT_BYTES."""
+    raw = np.zeros(nbytes + ALIGNMENT_BYTES, np.uint8)
+    start = -raw.ctypes.data % ALIGNMENT_BYTES
+    return raw[start : start + nbytes]
+
+
+def _pointers(buffers: Sequence[np.ndarray]) -> Any:
+    return (ctypes.c_void_p * len(buffers))(*(buffer.ctypes.data for buffer in buffers))
+
+
+class _Recorder:
+    """Copies what the observer shows; an exception cannot cross C, so faults are kept."""
+
+    def __init__(self, layers: Sequence[BuiltLayer]) -> None:
+        self._specs: list[TensorSpec] = [layer.output for layer in layers]
+        self._seen: list[list[bytes]] = [[] for _ in layers]
+        self._samples = 0
+        self._fault = ""
+
+    def observe(self, _user: int, layer: int, output: int, nbytes: int) -> None:
+        if not 0 <= layer < len(self._specs):
+            self._fault = f"layer must be in 0..{len(self._specs) - 1}, not {layer}"
+        elif nbytes != self._specs[layer].nbytes:
+            spec = self._specs[layer]
+            self._fault = f"layer '{spec.name}' must make {spec.nbytes} bytes, not {nbytes}"
+        else:
+            self._seen[layer].append(ctypes.string_at(output, nbytes))
+
+    def end_sample(self) -> None:
+        self._samples += 1
+        for spec, seen in zip(self._specs, self._seen, strict=True):
+            if len(seen) != self._samples and not self._fault:
+                self._fault = f"layer '{spec.name}' must be observed once per sample"
+        if self._fault:
+            raise DeviceError(f"{self._fault}; layers.json and libmodel.so do not match")
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        return {
+            spec.name: np.frombuffer(bytearray(b"".join(seen)), spec.dtype).reshape(
+                self._samples, *sample_shape(spec)
+            )
+            for spec, seen in zip(self._specs, self._seen, strict=True)
+        }

@@ -1,0 +1,146 @@
+"""Samples as a part's program reads and writes them: raw little-endian bytes, one after another.
+
+A record is one sample: its tensors in the order of their specs, no padding, no header.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from joulecut.compiler.errors import ConfigError, DeviceError, UntrustedInputError
+from joulecut.compiler.graph import sizes
+from joulecut.compiler.quant import TensorSpec
+
+
+@dataclass(frozen=True)
+class BuiltLayer:
+    """One line of `layers.json`: the layer's operators and what it makes."""
+
+    output: TensorSpec
+    kind: str
+
+    @property
+    def name(self) -> str:
+        """The name of the layer is the name of what it makes."""
+        return self.output.name
+
+
+def read_layers(part: Path) -> tuple[BuiltLayer, ...]:
+    """The layers of a built part, in the order in which they run.
+
+    Raises:
+        DeviceError: if the part has no `layers.json`.
+        UntrustedInputError: if the file is not what a build writes.
+    """
+    path = part / "layers.json"
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise DeviceError(
+            f"{path} must be readable, not {error.strerror}; build the part again"
+        ) from error
+    try:
+        rows: list[dict[str, Any]] = json.loads(text)["layers"]
+        return tuple(_layer(row) for row in rows)
+    except (ValueError, KeyError, TypeError) as error:
+        raise UntrustedInputError(
+            f"{path} must list layers with name, kind and output; {error!r} in the way"
+        ) from error
+
+
+def _layer(row: Mapping[str, Any]) -> BuiltLayer:
+    output = row["output"]
+    shape = tuple(int(dim) for dim in output["shape"])
+    spec = TensorSpec(str(row["name"]), shape, np.dtype(str(output["dtype"])).name)
+    if spec.nbytes != output["nbytes"]:
+        raise ValueError(f"nbytes of {spec.name} must be {spec.nbytes}, not {output['nbytes']}")
+    return BuiltLayer(spec, str(row["kind"]))
+
+
+def sample_shape(spec: TensorSpec) -> tuple[int, ...]:
+    """The shape of one sample: the spec's, without its batch of 1."""
+    return spec.shape[1:] if spec.shape[:1] == (1,) else spec.shape
+
+
+def check_feeds(feeds: Mapping[str, np.ndarray], specs: Sequence[TensorSpec]) -> int:
+    """The number of samples in `feeds`, after checking every array against its spec.
+
+    Raises:
+        ConfigError: naming the input that is missing, unknown, or has another type, shape,
+            number of samples or range than the spec says, and what it must be.
+    """
+    wanted = [spec.name for spec in specs]
+    if set(feeds) != set(wanted):
+        raise ConfigError(f"inputs must be {_names(wanted)}, not {_names(feeds)}")
+    counts = {spec.name: _check_feed(np.asarray(feeds[spec.name]), spec) for spec in specs}
+    if len(set(counts.values())) != 1:
+        raise ConfigError(f"inputs must hold the same number of samples, not {counts}")
+    return next(iter(counts.values()))
+
+
+def _names(names: Iterable[str]) -> str:
+    return ", ".join(f"'{name}'" for name in sorted(names)) or "none"
+
+
+def _check_feed(array: np.ndarray, spec: TensorSpec) -> int:
+    """The number of samples in one input."""
+    if array.dtype.name != spec.dtype:
+        raise ConfigError(f"input '{spec.name}' must be {spec.dtype}, not {array.dtype.name}")
+    shape = sample_shape(spec)
+    if array.shape[1:] != shape or array.ndim != len(shape) + 1:
+        wanted = ", ".join(map(str, ("N", *shape)))
+        raise ConfigError(f"input '{spec.name}' must be [{wanted}], not {list(array.shape)}")
+    if not len(array):
+        raise ConfigError(f"input '{spec.name}' must hold at least one sample, not none")
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        place = np.argwhere(~np.isfinite(array))[0].tolist()
+        raise ConfigError(
+            f"input '{spec.name}' must be finite, not {array[tuple(place)]} at {place}"
+        )
+    if spec.qtype is not None:
+        low, high = spec.qtype.low, spec.qtype.high
+        if array.min() < low or array.max() > high:
+            raise ConfigError(
+                f"input '{spec.name}' must lie in {low}..{high}, "
+                f"not in {array.min()}..{array.max()}"
+            )
+    return len(array)
+
+
+def to_records(arrays: Mapping[str, np.ndarray], specs: Sequence[TensorSpec]) -> np.ndarray:
+    """The samples as uint8 [N, bytes of a record]; the arrays must fit their specs."""
+    columns: list[np.ndarray] = []
+    for spec in specs:
+        little = np.dtype(spec.dtype).newbyteorder("<")
+        array = np.ascontiguousarray(arrays[spec.name], dtype=little)
+        columns.append(array.reshape(len(array), -1).view(np.uint8))
+    return np.concatenate(columns, axis=1)
+
+
+def from_records(raw: bytes, specs: Sequence[TensorSpec], count: int) -> dict[str, np.ndarray]:
+    """Inverse of `to_records`: arrays [count, ...] by name.
+
+    Raises:
+        DeviceError: if there are more or fewer bytes than `count` records have.
+    """
+    record_bytes = sizes(specs)
+    if len(raw) != count * record_bytes:
+        raise DeviceError(
+            f"{count} records must be {count * record_bytes} bytes, not {len(raw)}; "
+            "the part was built from another graph, or its program stopped early"
+        )
+    table = np.frombuffer(raw, np.uint8).reshape(count, record_bytes)
+    arrays: dict[str, np.ndarray] = {}
+    start = 0
+    for spec in specs:
+        column = np.ascontiguousarray(table[:, start : start + spec.nbytes])
+        typed = column.view(np.dtype(spec.dtype).newbyteorder("<")).astype(spec.dtype)
+        arrays[spec.name] = typed.reshape(count, *sample_shape(spec))
+        start += spec.nbytes
+    return arrays
