@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from joulecut.compiler.quant import TensorSpec
-from joulecut.targets.devices.device import Signature
+from joulecut.targets.devices.protocol import Signature
 
 SOURCE = Path(__file__).with_name("tiny_part.c")
 COMPILERS = {

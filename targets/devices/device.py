@@ -1,82 +1,73 @@
-"""What every place that can run a built part has in common.
-
-A device takes the directory of a part (`libmodel.so`, `model`, `layers.json`), N samples, and
-gives N results. It never looks at the graph: what it must know about the tensors is a Signature.
-The directory must come from a bundle whose hashes were checked: a device runs what lies there.
-"""
+"""Device addresses: the words with which people say where a part shall run."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Protocol
+import dataclasses
 
-import numpy as np
+from joulecut.compiler.errors import ConfigError
+from joulecut.targets.devices.clock import native_arch
+from joulecut.targets.devices.local import LocalDevice
+from joulecut.targets.devices.protocol import Device
+from joulecut.targets.devices.qemu import EMULATORS, QemuDevice
 
-from joulecut.compiler.graph import Graph, input_specs, output_specs
-from joulecut.compiler.profile import Profile
-from joulecut.compiler.quant import TensorSpec
+__all__ = ["Device", "device", "device_for"]
 
-Progress = Callable[[int, int], None]  # (samples done, samples in all)
-
-
-@dataclass(frozen=True)
-class Signature:
-    """What a part reads and makes, in the order of its records."""
-
-    inputs: tuple[TensorSpec, ...]
-    outputs: tuple[TensorSpec, ...]
-
-    @staticmethod
-    def of(graph: Graph) -> Signature:
-        """The signature of a part's graph."""
-        return Signature(input_specs(graph), output_specs(graph))
+GRAMMAR = "`local` or `qemu:ARCH[,cpu=NAME][,jobs=N][,timeout=SECONDS]`"
 
 
-class Device(Protocol):
-    """A place where a built part can run.
+def device(address: str) -> Device:
+    """The device that an address names.
 
-    Arrays hold N samples: [N, ...] where ... is the shape of the spec without its batch of 1
-    (the whole shape, if the spec does not begin with 1).
+    Args:
+        address: `local`, or `qemu:ARCH[,cpu=NAME][,jobs=N][,timeout=SECONDS]`.
+
+    Raises:
+        ConfigError: if the address is anything else.
     """
+    kind, colon, rest = address.partition(":")
+    if kind == "local" and not colon:
+        return LocalDevice()
+    if kind == "qemu" and rest:
+        arch, *options = rest.split(",")
+        return _with_options(QemuDevice(arch), options, address)
+    raise ConfigError(f"device must be {GRAMMAR}, not '{address}'")
 
-    @property
-    def address(self) -> str:
-        """What `device()` would parse to this device: `local`, `qemu:aarch64,cpu=cortex-a53`."""
-        ...
 
-    def run(
-        self,
-        part: Path,
-        inputs: Mapping[str, np.ndarray],
-        signature: Signature,
-        progress: Progress | None = None,
-    ) -> dict[str, np.ndarray]:
-        """The outputs of the part for N samples, by name.
+def device_for(arch: str) -> Device:
+    """Where a part for `arch` can run on this machine: natively, or under qemu.
 
-        Raises:
-            ConfigError: if the inputs do not fit the signature.
-            DeviceError: if the part cannot run here, or stops early.
-        """
-        ...
+    Raises:
+        ConfigError: if neither is possible.
+    """
+    if arch == native_arch():
+        return LocalDevice()
+    if arch in EMULATORS:
+        return QemuDevice(arch)
+    raise ConfigError(
+        f"architecture must be {native_arch()} or one of {', '.join(EMULATORS)} to run here, "
+        f"not '{arch}'"
+    )
 
-    def trace(
-        self,
-        part: Path,
-        inputs: Mapping[str, np.ndarray],
-        signature: Signature,
-        progress: Progress | None = None,
-    ) -> dict[str, np.ndarray]:
-        """The output of every layer for N samples, by the layer's name; raises as `run` does."""
-        ...
 
-    def profile(
-        self,
-        part: Path,
-        inputs: Mapping[str, np.ndarray],
-        signature: Signature,
-        repeats: int = 20,
-    ) -> Profile:
-        """What each layer costs for the first sample; raises as `run` does."""
-        ...
+def _with_options(start: QemuDevice, options: list[str], address: str) -> QemuDevice:
+    made = start
+    for option in options:
+        key, _, value = option.partition("=")
+        if key == "cpu" and value:
+            made = dataclasses.replace(made, cpu=value)
+        elif key == "jobs":
+            made = dataclasses.replace(made, jobs=int(_number(key, value, address)))
+        elif key == "timeout":
+            made = dataclasses.replace(made, timeout_s=_number(key, value, address))
+        else:
+            raise ConfigError(f"device must be {GRAMMAR}, not '{address}'")
+    return made
+
+
+def _number(key: str, value: str, address: str) -> float:
+    try:
+        return float(value)
+    except ValueError as error:
+        raise ConfigError(
+            f"{key} in device '{address}' must be a number, not '{value}'"
+        ) from error

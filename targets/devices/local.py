@@ -21,8 +21,8 @@ from joulecut.compiler.errors import DeviceError
 from joulecut.compiler.profile import Profile
 from joulecut.compiler.quant import TensorSpec
 from joulecut.targets.devices.clock import native_arch, profile_by_clock
-from joulecut.targets.devices.device import Progress, Signature
 from joulecut.targets.devices.elf import require_machine
+from joulecut.targets.devices.protocol import Progress, Signature
 from joulecut.targets.devices.records import (
     BuiltLayer,
     check_feeds,

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from joulecut.compiler.errors import DeviceError
-from joulecut.targets.devices.device import Progress
+from joulecut.targets.devices.protocol import Progress
 
 STDERR_SHOWN_CHARS = 2000
 

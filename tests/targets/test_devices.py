@@ -22,8 +22,8 @@ from tiny_part import (
 
 from joulecut.compiler.errors import ConfigError, DeviceError, UntrustedInputError
 from joulecut.compiler.quant import QType, TensorSpec
-from joulecut.targets.devices.address import device, device_for
 from joulecut.targets.devices.clock import native_arch
+from joulecut.targets.devices.device import device, device_for
 from joulecut.targets.devices.elf import machine, symbol_address
 from joulecut.targets.devices.local import LocalDevice
 from joulecut.targets.devices.plugin import CacheModel

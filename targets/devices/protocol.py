@@ -1,0 +1,82 @@
+"""What every place that can run a built part has in common.
+
+A device takes the directory of a part (`libmodel.so`, `model`, `layers.json`), N samples, and
+gives N results. It never looks at the graph: what it must know about the tensors is a Signature.
+The directory must come from a bundle whose hashes were checked: a device runs what lies there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from joulecut.compiler.graph import Graph, input_specs, output_specs
+from joulecut.compiler.profile import Profile
+from joulecut.compiler.quant import TensorSpec
+
+Progress = Callable[[int, int], None]  # (samples done, samples in all)
+
+
+@dataclass(frozen=True)
+class Signature:
+    """What a part reads and makes, in the order of its records."""
+
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+
+    @staticmethod
+    def of(graph: Graph) -> Signature:
+        """The signature of a part's graph."""
+        return Signature(input_specs(graph), output_specs(graph))
+
+
+class Device(Protocol):
+    """A place where a built part can run.
+
+    Arrays hold N samples: [N, ...] where ... is the shape of the spec without its batch of 1
+    (the whole shape, if the spec does not begin with 1).
+    """
+
+    @property
+    def address(self) -> str:
+        """What `device()` would parse to this device: `local`, `qemu:aarch64,cpu=cortex-a53`."""
+        ...
+
+    def run(
+        self,
+        part: Path,
+        inputs: Mapping[str, np.ndarray],
+        signature: Signature,
+        progress: Progress | None = None,
+    ) -> dict[str, np.ndarray]:
+        """The outputs of the part for N samples, by name.
+
+        Raises:
+            ConfigError: if the inputs do not fit the signature.
+            DeviceError: if the part cannot run here, or stops early.
+        """
+        ...
+
+    def trace(
+        self,
+        part: Path,
+        inputs: Mapping[str, np.ndarray],
+        signature: Signature,
+        progress: Progress | None = None,
+    ) -> dict[str, np.ndarray]:
+        """The output of every layer for N samples, by the layer's name; raises as `run` does."""
+        ...
+
+    def profile(
+        self,
+        part: Path,
+        inputs: Mapping[str, np.ndarray],
+        signature: Signature,
+        repeats: int = 20,
+    ) -> Profile:
+        """What each layer costs for the first sample; raises as `run` does."""
+        ...
