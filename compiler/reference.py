@@ -220,10 +220,11 @@ def _scaled(
     x: np.ndarray, zero_point: int, multiplier: np.ndarray, axis: int, rank: int
 ) -> np.ndarray:
     """float32(x - zero_point) * multiplier, which lies along `axis` of `rank` dimensions."""
-    shape = [1] * rank
-    shape[axis] = multiplier.size
-    factor = multiplier if multiplier.size == 1 else multiplier.reshape(shape)
-    return (x.astype(np.int64) - zero_point).astype(np.float32) * factor
+    if multiplier.size > 1:
+        shape = [1] * rank
+        shape[axis] = multiplier.size
+        multiplier = multiplier.reshape(shape)
+    return (x.astype(np.int64) - zero_point).astype(np.float32) * multiplier
 
 
 def _clamped(node: ir.Node, real: np.ndarray) -> np.ndarray:
