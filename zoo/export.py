@@ -46,6 +46,22 @@ def export_qonnx(module: nn.Module, example: np.ndarray, path: Path) -> Path:
     return _write(_export.export_qonnx, module, example, path)
 
 
+def export_float(module: nn.Module, example: np.ndarray, path: Path) -> Path:
+    """Write a network without quantizers; batch normalizations are folded into convolutions."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with quiet():
+        torch.onnx.export(
+            module.eval(),
+            (torch.from_numpy(example),),
+            str(path),
+            opset_version=OPSET,
+            dynamo=False,
+            input_names=[INPUT_NAME],
+            output_names=[OUTPUT_NAME],
+        )
+    return path
+
+
 def _write(export: Any, module: nn.Module, example: np.ndarray, path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     with quiet():

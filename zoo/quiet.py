@@ -14,6 +14,8 @@ KNOWN = (
     # torch 2.13, when exporting: the exporter that Brevitas' QCDQ format needs is the older one.
     "You are using the legacy TorchScript-based ONNX export.",
     "The feature will be removed. Please remove usage of this function",
+    # Likewise, for a padding: its amounts stay a small graph of constants.
+    "Constant folding - Only steps=1 can be constant folded for opset >= 10 onnx::Slice op.",
 )
 
 
