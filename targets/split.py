@@ -18,8 +18,8 @@ from joulecut.compiler.config import CodecConfig
 from joulecut.compiler.errors import ConfigError
 from joulecut.compiler.graph import Graph, input_specs, output_specs, sizes
 from joulecut.compiler.quant import TensorSpec
+from joulecut.targets.base import Target
 from joulecut.targets.devices.device import Device, device_for
-from joulecut.targets.devices.elf import machine
 from joulecut.targets.devices.protocol import Progress, Signature
 from joulecut.targets.devices.records import check_feeds
 
@@ -34,21 +34,18 @@ class Side:
         name: "edge" or "cloud".
         graph: its integer Graph.
         directory: of the built part, from a bundle whose hashes were checked.
+        target: what it was built for.
     """
 
     name: str
     graph: Graph
     directory: Path
+    target: Target
 
     @cached_property
     def signature(self) -> Signature:
         """What it reads and makes."""
         return Signature.of(self.graph)
-
-    @cached_property
-    def arch(self) -> str:
-        """The architecture for which its program was built."""
-        return machine(self.directory / "model")
 
     def run(
         self, known: Arrays, device: Device | None, progress: Progress | None = None
@@ -56,7 +53,7 @@ class Side:
         """Run on a device (None: where its program can run); `known` must hold the inputs."""
         if not self.signature.outputs:
             return {}
-        place = device or device_for(self.arch)
+        place = device or device_for(self.target)
         return place.run(self.directory, self.inputs_of(known), self.signature, progress)
 
     def inputs_of(self, known: Arrays) -> dict[str, np.ndarray]:

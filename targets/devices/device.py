@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 
 from joulecut.compiler.errors import ConfigError
+from joulecut.targets.base import Target
 from joulecut.targets.devices.clock import native_arch
 from joulecut.targets.devices.local import LocalDevice
 from joulecut.targets.devices.protocol import Device
-from joulecut.targets.devices.qemu import EMULATORS, QemuDevice
+from joulecut.targets.devices.qemu import QemuDevice
 
 __all__ = ["Device", "device", "device_for"]
 
@@ -33,20 +34,14 @@ def device(address: str) -> Device:
     raise ConfigError(f"device must be {GRAMMAR}, not '{address}'")
 
 
-def device_for(arch: str) -> Device:
-    """Where a part for `arch` can run on this machine: natively, or under qemu.
+def device_for(place: Target) -> Device:
+    """Where a part that was built for a target can run on this machine.
 
-    Raises:
-        ConfigError: if neither is possible.
+    Natively if the architecture is ours, else emulated, as the processor that the code is for.
     """
-    if arch == native_arch():
+    if place.arch == native_arch():
         return LocalDevice()
-    if arch in EMULATORS:
-        return QemuDevice(arch)
-    raise ConfigError(
-        f"architecture must be {native_arch()} or one of {', '.join(EMULATORS)} to run here, "
-        f"not '{arch}'"
-    )
+    return QemuDevice(place.arch, place.emulator.cpu)
 
 
 def _with_options(start: QemuDevice, options: list[str], address: str) -> QemuDevice:

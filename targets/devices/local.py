@@ -44,6 +44,11 @@ class LocalDevice:
 
     address: str = "local"
 
+    @property
+    def arch(self) -> str:
+        """This machine's architecture."""
+        return native_arch()
+
     def run(
         self,
         part: Path,

@@ -46,6 +46,11 @@ class Device(Protocol):
         """What `device()` would parse to this device: `local`, `qemu:aarch64,cpu=cortex-a53`."""
         ...
 
+    @property
+    def arch(self) -> str:
+        """The architecture that a part must be built for to run here."""
+        ...
+
     def run(
         self,
         part: Path,

@@ -22,6 +22,7 @@ from tiny_part import (
 
 from joulecut.compiler.errors import ConfigError, DeviceError, UntrustedInputError
 from joulecut.compiler.quant import QType, TensorSpec
+from joulecut.targets.base import target, targets
 from joulecut.targets.devices.clock import native_arch
 from joulecut.targets.devices.device import device, device_for
 from joulecut.targets.devices.elf import machine, symbol_address
@@ -369,7 +370,6 @@ def test_addresses_are_parsed_and_shown():
     )
     assert device("qemu:armv7").address == "qemu:armv7"
     assert device("qemu:aarch64,cpu=cortex-a72").address == "qemu:aarch64,cpu=cortex-a72"
-    assert device_for(native_arch()) == LocalDevice()
 
 
 @pytest.mark.parametrize(
@@ -392,9 +392,11 @@ def test_addresses_that_name_no_device(address: str, text: str):
         device(address)
 
 
-def test_no_device_for_an_unknown_architecture():
-    with pytest.raises(ConfigError, match=r"to run here, not 'vax'"):
-        device_for("vax")
+def test_a_target_runs_natively_or_as_the_processor_that_it_is_for():
+    assert device_for(target("aarch64")).address in ("local", "qemu:aarch64,cpu=cortex-a53")
+    native = [each for each in targets() if each.arch == native_arch()]
+    assert all(device_for(each) == LocalDevice() for each in native)
+    assert all(QemuDevice(each.arch).address == f"qemu:{each.arch}" for each in targets())
 
 
 # --- records ------------------------------------------------------------------------------
