@@ -1,0 +1,212 @@
+"""A part's integer Graph => a directory that runs on a target without any runtime.
+
+    libmodel.so   model_run and what model.h lists; needs libc only
+    model.h       the interface, with every size as a constant
+    model         the same as a static program over files of samples (runtime/main.c)
+    layers.json   the build report: every layer, its kernels, its output; memory and constants
+
+Equal graphs and targets give equal bytes: nothing in them knows when or where they were built.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from joulecut.compiler.graph import Graph, input_specs, output_specs, spec_of
+from joulecut.compiler.layers import layers
+from joulecut.compiler.quant import TensorSpec
+from joulecut.targets.base import Target
+from joulecut.targets.cpu.cache import default_cache_dir, object_files
+from joulecut.targets.cpu.driver import EXPORTS, constants_assembly, driver, header
+from joulecut.targets.cpu.layout import Layout, lay_out
+from joulecut.targets.cpu.lower import Lowered, lower
+from joulecut.targets.cpu.script import Tiling
+from joulecut.targets.cpu.toolchains import compiler, run
+
+Progress = Callable[[str], None]
+
+FILES = ("libmodel.so", "model.h", "model", "layers.json")
+_MAIN = Path(__file__).with_name("runtime") / "main.c"
+_CFLAGS = ("-std=c11", "-O2", "-fPIC", "-Wall", "-Wextra", "-Werror")
+_LDFLAGS = ("-Wl,--build-id=none", "-Wl,-z,noexecstack", "-Wl,--no-undefined")
+
+
+@dataclass(frozen=True)
+class LayerReport:
+    """A layer as it was built.
+
+    Attributes:
+        name: of the layer, which is that of its output.
+        kind: its operators.
+        symbols: the kernels that it calls; none if it only renames bytes.
+        macs: products that it sums.
+        integer: false for elementwise nodes on floats.
+        output: what it makes.
+    """
+
+    name: str
+    kind: str
+    symbols: tuple[str, ...]
+    macs: int
+    integer: bool
+    output: TensorSpec
+
+
+@dataclass(frozen=True)
+class BuiltPart:
+    """What a build made.
+
+    Attributes:
+        directory: holds `files`.
+        target: the name of the target.
+        inputs: in the order of model_run.
+        outputs: in the order of model_run.
+        layers: in the order in which they run.
+        arena_bytes: what a caller provides.
+        arena_bound_bytes: no plan of the same buffers needs less.
+        weight_bytes: all constants, with what repacking and alignment add.
+        files: names.
+    """
+
+    directory: Path
+    target: str
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    layers: tuple[LayerReport, ...]
+    arena_bytes: int
+    arena_bound_bytes: int
+    weight_bytes: int
+    files: tuple[str, ...] = FILES
+
+
+def build_part(
+    graph: Graph,
+    target: Target,
+    out_dir: Path,
+    *,
+    cache_dir: Path | None = None,
+    progress: Progress | None = None,
+) -> BuiltPart:
+    """Compile a part for a target.
+
+    Args:
+        graph: integer Graph (docs/spec.md), batch 1.
+        target: where it will run.
+        out_dir: made if it is missing; its files appear when all of them are complete.
+        cache_dir: where compiled kernels are kept; `default_cache_dir()` if None.
+        progress: is told what is compiled.
+
+    Raises:
+        UnsupportedError: a node is not in the specification, or beyond the kernels.
+        DeviceError: the target's C compiler is missing or refuses.
+    """
+    gcc = compiler(target)  # first, because it is the cheapest thing that can be missing
+    lowered = [lower(layer, tiling_of(target)) for layer in layers(graph)]
+    layout = lay_out(graph, lowered)
+    steps = [step for work in lowered for step in work.steps]
+    objects = object_files(steps, target, cache_dir or default_cache_dir(), progress)
+    inputs, outputs = input_specs(graph), output_specs(graph)
+    texts = {
+        "model.h": header(inputs, outputs, layout.arena.nbytes),
+        "model.c": driver(
+            layout.stages,
+            layout.copies,
+            {step.symbol: len(step.args) for step in steps},
+            inputs,
+            outputs,
+        ),
+    }
+    if progress is not None:
+        progress(f"link {len(objects)} kernels for {target.name}")
+    built = BuiltPart(
+        out_dir,
+        target.name,
+        inputs,
+        outputs,
+        tuple(map(_report, lowered)),
+        layout.arena.nbytes,
+        layout.arena.bound_bytes,
+        len(layout.constants),
+    )
+    _link(gcc, target, out_dir, texts, layout, objects, _json(built))
+    return built
+
+
+def tiling_of(target: Target) -> Tiling:
+    """How kernels fill the registers of the target."""
+    vectors = target.vectors
+    exact = 1 if vectors.flush_subnormals else vectors.lanes
+    return Tiling(vectors.lanes, vectors.rows, exact)
+
+
+def _report(work: Lowered) -> LayerReport:
+    layer = work.layer
+    symbols = tuple(step.symbol for step in work.steps)
+    output = spec_of(layer.output)
+    return LayerReport(layer.name, layer.kind, symbols, work.macs, work.is_integer, output)
+
+
+def _json(built: BuiltPart) -> str:
+    rows = [
+        {
+            "name": layer.name,
+            "kind": layer.kind,
+            "symbols": list(layer.symbols),
+            "macs": layer.macs,
+            "integer": layer.integer,
+            "output": {
+                "shape": list(layer.output.shape),
+                "dtype": layer.output.dtype,
+                "nbytes": layer.output.nbytes,
+            },
+        }
+        for layer in built.layers
+    ]
+    report = {
+        "target": built.target,
+        "arena_bytes": built.arena_bytes,
+        "arena_bound_bytes": built.arena_bound_bytes,
+        "weight_bytes": built.weight_bytes,
+        "layers": rows,
+    }
+    return json.dumps(report, indent=1, ensure_ascii=False) + "\n"
+
+
+def _link(
+    gcc: str,
+    target: Target,
+    out_dir: Path,
+    texts: Mapping[str, str],
+    layout: Layout,
+    objects: Mapping[str, Path],
+    report: str,
+) -> None:
+    """Compile and link in a folder of its own, under relative names, then move the results."""
+    out_dir.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out_dir, prefix=".build-") as name:
+        folder = Path(name)
+        for file, text in (*texts.items(), ("exports.map", EXPORTS), ("layers.json", report)):
+            (folder / file).write_text(text, encoding="utf-8")
+        (folder / "constants.bin").write_bytes(layout.constants)
+        (folder / "constants.S").write_text(constants_assembly("constants.bin"))
+        shutil.copy(_MAIN, folder / "main.c")
+        kernels = [f"{symbol}.o" for symbol in objects]
+        for file, path in zip(kernels, objects.values(), strict=True):
+            shutil.copy(path, folder / file)
+        flags = [*target.toolchain.cflags, *_CFLAGS]
+        sources = ["main.c", "model.c", "constants.S"]
+        run([gcc, *flags, "-c", *sources], folder)
+        parts = ["model.o", "constants.o", *kernels]
+        run(
+            [gcc, *flags, *_LDFLAGS, "-static", "-no-pie", "-o", "model", "main.o", *parts],
+            folder,
+        )
+        exports = ["-shared", "-Wl,--version-script=exports.map"]
+        run([gcc, *flags, *_LDFLAGS, *exports, "-o", "libmodel.so", *parts], folder)
+        for file in FILES:
+            (folder / file).replace(out_dir / file)

@@ -1,0 +1,188 @@
+/* Runs a compiled part over a file of samples.
+ *
+ *   model [--trace FILE] [--profile FILE] [--repeat N] INPUT OUTPUT COUNT
+ *
+ * INPUT holds COUNT records, each the bytes of all inputs one after the other; OUTPUT gets as
+ * many records of all outputs.  --trace writes for each sample the output of each layer, in the
+ * order of the layers.  --profile writes the time of each layer as JSON: the least and the
+ * median over all samples and their repeats.  --repeat computes each sample N times.
+ *
+ * Exit codes: 0 ok, 2 usage, 3 a file is shorter than promised, 4 the system refused something.
+ */
+#define _POSIX_C_SOURCE 200809L
+#include "model.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+enum { EXIT_USAGE = 2, EXIT_SHORT = 3, EXIT_SYSTEM = 4 };
+
+/* What the observer needs.
+ *   trace     where layer outputs go, or NULL
+ *   times     nanoseconds, [model_num_layers][n_runs], or NULL
+ *   run       the current run, < n_runs
+ *   last_ns   when the layer before ended */
+struct watch {
+    FILE *trace;
+    const char *trace_path;
+    uint64_t *times;
+    size_t run, n_runs;
+    uint64_t last_ns;
+};
+
+static void die(int code, const char *format, ...) __attribute__((noreturn, format(printf, 2, 3)));
+
+static void die(int code, const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    fputs("model: ", stderr);
+    vfprintf(stderr, format, args);
+    fputc('\n', stderr);
+    va_end(args);
+    exit(code);
+}
+
+static uint64_t now_ns(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+static void *allocate(size_t nbytes) {
+    void *p = NULL;
+    if (posix_memalign(&p, MODEL_ARENA_ALIGNMENT, nbytes ? nbytes : 1) != 0)
+        die(EXIT_SYSTEM, "%zu bytes of memory must be free, and are not", nbytes);
+    return p;
+}
+
+static FILE *open_file(const char *path, const char *mode) {
+    FILE *file = fopen(path, mode);
+    if (!file) die(EXIT_SYSTEM, "'%s' must be a file to open: %s", path, strerror(errno));
+    return file;
+}
+
+static void write_all(FILE *file, const char *path, const void *bytes, size_t nbytes) {
+    if (fwrite(bytes, 1, nbytes, file) != nbytes)
+        die(EXIT_SYSTEM, "'%s' must be writable: %s", path, strerror(errno));
+}
+
+static void close_file(FILE *file, const char *path) {
+    if (fclose(file) != 0) die(EXIT_SYSTEM, "'%s' must be writable: %s", path, strerror(errno));
+}
+
+static size_t parse_count(const char *text, const char *what, size_t least) {
+    char *end;
+    errno = 0;
+    unsigned long long value = strtoull(text, &end, 10);
+    if (errno || end == text || *end || text[0] == '-' || value < least || value > INT32_MAX)
+        die(EXIT_USAGE, "%s must be an integer from %zu to %d, not '%s'", what, least, INT32_MAX,
+            text);
+    return (size_t)value;
+}
+
+static void observe(void *user, int32_t layer, const void *output, size_t nbytes) {
+    struct watch *watch = user;
+    if (watch->times) {
+        uint64_t now = now_ns();
+        watch->times[(size_t)layer * watch->n_runs + watch->run] = now - watch->last_ns;
+    }
+    if (watch->trace) write_all(watch->trace, watch->trace_path, output, nbytes);
+    watch->last_ns = now_ns();
+}
+
+static int compare_times(const void *a, const void *b) {
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return (x > y) - (x < y);
+}
+
+static void write_json_string(FILE *file, const char *text) {
+    fputc('"', file);
+    for (const unsigned char *p = (const unsigned char *)text; *p; p++) {
+        if (*p == '"' || *p == '\\')
+            fprintf(file, "\\%c", *p);
+        else if (*p < 32)
+            fprintf(file, "\\u%04x", *p);
+        else
+            fputc(*p, file);
+    }
+    fputc('"', file);
+}
+
+static void write_profile(const char *path, uint64_t *times, size_t n_runs) {
+    FILE *file = open_file(path, "w");
+    fputs("{\"clock\": \"CLOCK_MONOTONIC\", \"layers\": [", file);
+    for (int32_t layer = 0; layer < model_num_layers; layer++) {
+        uint64_t *row = times + (size_t)layer * n_runs;
+        qsort(row, n_runs, sizeof *row, compare_times);
+        uint64_t median = n_runs % 2 ? row[n_runs / 2]
+                                     : (row[n_runs / 2 - 1] + row[n_runs / 2]) / 2;
+        fprintf(file, "%s\n  {\"name\": ", layer ? "," : "");
+        write_json_string(file, model_layer_names[layer]);
+        fprintf(file, ", \"ns_min\": %" PRIu64 ", \"ns_median\": %" PRIu64 "}", row[0], median);
+    }
+    fputs("\n]}\n", file);
+    close_file(file, path);
+}
+
+int main(int argc, char **argv) {
+    const char *trace_path = NULL, *profile_path = NULL;
+    size_t n_repeats = 1;
+    int at = 1;
+    for (; at + 1 < argc && strncmp(argv[at], "--", 2) == 0; at += 2) {
+        if (strcmp(argv[at], "--trace") == 0)
+            trace_path = argv[at + 1];
+        else if (strcmp(argv[at], "--profile") == 0)
+            profile_path = argv[at + 1];
+        else if (strcmp(argv[at], "--repeat") == 0)
+            n_repeats = parse_count(argv[at + 1], "--repeat", 1);
+        else
+            die(EXIT_USAGE, "option must be --trace, --profile or --repeat, not '%s'", argv[at]);
+    }
+    if (argc - at != 3)
+        die(EXIT_USAGE,
+            "usage: model [--trace FILE] [--profile FILE] [--repeat N] INPUT OUTPUT COUNT");
+    const char *input_path = argv[at], *output_path = argv[at + 1];
+    const size_t n_samples = parse_count(argv[at + 2], "COUNT", profile_path ? 1 : 0);
+
+    void *inputs[MODEL_NUM_INPUTS + 1], *outputs[MODEL_NUM_OUTPUTS + 1];
+    for (int i = 0; i < MODEL_NUM_INPUTS; i++) inputs[i] = allocate(model_input_bytes[i]);
+    for (int i = 0; i < MODEL_NUM_OUTPUTS; i++) outputs[i] = allocate(model_output_bytes[i]);
+    void *arena = allocate(MODEL_ARENA_BYTES);
+
+    struct watch watch = {.trace_path = trace_path, .n_runs = n_samples * n_repeats};
+    if (trace_path) watch.trace = open_file(trace_path, "wb");
+    if (profile_path)
+        watch.times = allocate((size_t)model_num_layers * watch.n_runs * sizeof *watch.times);
+    FILE *source = open_file(input_path, "rb"), *result = open_file(output_path, "wb");
+
+    for (size_t sample = 0; sample < n_samples; sample++) {
+        for (int i = 0; i < MODEL_NUM_INPUTS; i++)
+            if (fread(inputs[i], 1, model_input_bytes[i], source) != model_input_bytes[i])
+                die(EXIT_SHORT, "'%s' must hold %zu samples, and ends in sample %zu", input_path,
+                    n_samples, sample);
+        for (size_t repeat = 0; repeat < n_repeats; repeat++, watch.run++) {
+            const int observed = watch.times || (watch.trace && repeat == 0);
+            FILE *trace = watch.trace;
+            if (repeat > 0) watch.trace = NULL;
+            watch.last_ns = now_ns();
+            int32_t status = observed
+                                 ? model_run_observed((const void *const *)inputs, outputs, arena,
+                                                      observe, &watch)
+                                 : model_run((const void *const *)inputs, outputs, arena);
+            watch.trace = trace;
+            if (status != 0) die(EXIT_SYSTEM, "model_run must return 0, not %" PRId32, status);
+        }
+        for (int i = 0; i < MODEL_NUM_OUTPUTS; i++)
+            write_all(result, output_path, outputs[i], model_output_bytes[i]);
+    }
+    if (watch.trace) close_file(watch.trace, trace_path);
+    if (profile_path) write_profile(profile_path, watch.times, watch.n_runs);
+    close_file(result, output_path);
+    fclose(source);
+    return 0;
+}

@@ -1,0 +1,45 @@
+"""gcc for a target: found, asked for its version, run; a missing one is named by its package."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from joulecut.compiler.errors import DeviceError
+from joulecut.targets.base import Target
+
+
+def compiler(target: Target) -> str:
+    """The path of a gcc that makes code for the target.
+
+    Raises:
+        DeviceError: there is none; the message names the Debian package that has it.
+    """
+    native = platform.machine() == target.arch
+    for name in (*target.toolchain.compilers, *(["gcc"] if native else [])):
+        found = shutil.which(name)
+        if found is not None:
+            return found
+    raise DeviceError(
+        f"a C compiler for {target.name} must be installed, "
+        f"and {target.toolchain.compilers[0]} is not; "
+        f"install Debian's {'gcc' if native else target.toolchain.package}"
+    )
+
+
+def run(command: Sequence[str | Path], folder: Path) -> None:
+    """Run a tool in a folder.
+
+    Raises:
+        DeviceError: it does not start or does not end with 0; the message has what it said.
+    """
+    words = [str(word) for word in command]
+    done = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise DeviceError(
+            f"{Path(words[0]).name} must return 0, not {done.returncode}, for "
+            f"{' '.join(words[1:])}\n{done.stderr[-4000:]}"
+        )
