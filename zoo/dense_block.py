@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from joulecut.zoo.initial import seeded
 from joulecut.zoo.quantizers import conv, dense, pixels, real, relu, unsigned
 
 INPUT_SHAPE = (1, 3, 16, 16)
@@ -65,6 +66,5 @@ def dense_block(bits: int = 8, seed: int = 0) -> nn.Module:
         bits: 2 to 8, of weights and activations; the input has 8.
         seed: of the weights.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         return DenseBlock(bits)

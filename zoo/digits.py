@@ -13,7 +13,7 @@ from collections import OrderedDict
 
 from torch import nn
 
-from joulecut.zoo.initial import he_start
+from joulecut.zoo.initial import he_start, seeded
 from joulecut.zoo.quantizers import conv, dense, pixels, relu
 
 CONV_CHANNELS = (16, 32, 48, 64)
@@ -25,8 +25,13 @@ MACS = 6_236_544
 _FLATTENED = 256  # 64 channels of 2x2: 28 -> 14 -> 7 -> 4 -> 2, pooling rounds up
 
 
-def float_digits() -> nn.Module:
+def float_digits(seed: int = 0) -> nn.Module:
     """The network in float32, for pre-training; logits [N, 10] from images [N, 1, 28, 28]."""
+    with seeded(seed):
+        return nn.Sequential(_float_stages())
+
+
+def _float_stages() -> OrderedDict[str, nn.Module]:
     stages: OrderedDict[str, nn.Module] = OrderedDict()
     channels = INPUT_SHAPE[1]
     for index, out in enumerate(CONV_CHANNELS, start=1):
@@ -41,10 +46,10 @@ def float_digits() -> nn.Module:
         if index < len(DENSE_FEATURES):
             stages[f"fc{index}_relu"] = nn.ReLU()
         features = out
-    return nn.Sequential(stages)
+    return stages
 
 
-def digits(weight_bits: int = 8, activation_bits: int = 8) -> nn.Module:
+def digits(weight_bits: int = 8, activation_bits: int = 8, seed: int = 0) -> nn.Module:
     """The network with Brevitas quantizers; the layers' names are those of `float_digits`.
 
     The input stays at 8 bits, which is what an image has. The last layer gives its
@@ -53,7 +58,13 @@ def digits(weight_bits: int = 8, activation_bits: int = 8) -> nn.Module:
     Args:
         weight_bits: 2 to 8, signed, narrow range, one scale for each output channel.
         activation_bits: 2 to 8, unsigned, one scale for each tensor.
+        seed: of the weights.
     """
+    with seeded(seed):
+        return nn.Sequential(_stages(weight_bits, activation_bits))
+
+
+def _stages(weight_bits: int, activation_bits: int) -> OrderedDict[str, nn.Module]:
     stages: OrderedDict[str, nn.Module] = OrderedDict(input=pixels())
     channels = INPUT_SHAPE[1]
     for index, out in enumerate(CONV_CHANNELS, start=1):
@@ -69,4 +80,4 @@ def digits(weight_bits: int = 8, activation_bits: int = 8) -> nn.Module:
         if not last:
             stages[f"fc{index}_relu"] = relu(activation_bits)
         features = out
-    return nn.Sequential(stages)
+    return stages

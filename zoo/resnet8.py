@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from joulecut.zoo.initial import seeded
 from joulecut.zoo.quantizers import conv, dense, pixels, real, relu, signed, unsigned
 
 INPUT_SHAPE = (1, 3, 32, 32)
@@ -78,6 +79,5 @@ def resnet8(bits: int = 8, seed: int = 0) -> nn.Module:
         bits: 2 to 8, of weights and activations; the input has 8.
         seed: of the weights.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         return ResNet8(bits)

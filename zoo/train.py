@@ -196,9 +196,7 @@ class _State:
 
 
 def _start(config: TrainConfig) -> _State:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
-        module = float_digits()
+    module = float_digits(config.seed)
     return _State("float", module, _adam(module, config.float_rate), [])
 
 
