@@ -15,7 +15,7 @@ setup(
                 ["kernels/huffman.pyx", *sorted(map(str, C_FOLDER.glob("*.c")))],
                 include_dirs=[str(C_FOLDER)],
                 depends=sorted(map(str, C_FOLDER.glob("*.h"))),
-                extra_compile_args=["-std=c11", "-O3"],
+                extra_compile_args=["-std=c11", "-O3", "-g0"],
             )
         ],
         language_level=3,
