@@ -224,24 +224,32 @@ def test_large_networks_are_fast() -> None:
 REFUSED: dict[str, tuple[list[str], str]] = {
     "path": (
         ["n4.requantize"],
-        "cut at 'n4.requantize' must separate inputs from outputs, but 'image' -> "
-        "'n0.quantize' -> 'n2.requantize' -> 'n6.add' avoids it; add 'n2.requantize'",
+        (
+            "cut at 'n4.requantize' must separate inputs from outputs, but 'image' -> "
+            "'n0.quantize' -> 'n2.requantize' -> 'n6.add' avoids it; add 'n2.requantize'"
+        ),
     ),
     "long path": (
         ["n10.requantize"],
-        "cut at 'n10.requantize' must separate inputs from outputs, but 'image' -> "
-        "'n0.quantize' -> 'n2.requantize' -> ... -> 'n12.requantize' -> 'n13.add' avoids it; "
-        "add 'n12.requantize'",
+        (
+            "cut at 'n10.requantize' must separate inputs from outputs, but 'image' -> "
+            "'n0.quantize' -> 'n2.requantize' -> ... -> 'n12.requantize' -> 'n13.add' avoids it; "
+            "add 'n12.requantize'"
+        ),
     ),
     "accumulator": (
         ["n3.conv"],
-        "cut tensor must be what a layer makes, not 'n3.conv', an accumulator inside of layer "
-        "'n4.requantize' (Conv+Requantize); use 'n4.requantize'",
+        (
+            "cut tensor must be what a layer makes, not 'n3.conv', an accumulator inside of layer "
+            "'n4.requantize' (Conv+Requantize); use 'n4.requantize'"
+        ),
     ),
     "unknown": (
         ["n2.requantise"],
-        "cut tensor must be a value of the graph, not 'n2.requantise'; did you mean "
-        "'n2.requantize'?",
+        (
+            "cut tensor must be a value of the graph, not 'n2.requantise'; did you mean "
+            "'n2.requantize'?"
+        ),
     ),
     "constant": (
         ["n1.weight.0"],
@@ -254,18 +262,24 @@ REFUSED: dict[str, tuple[list[str], str]] = {
     ),
     "all in the cloud": (
         ["image"],
-        "cut at 'image' must leave at least one layer on the edge, not none; cut at what a "
-        "layer makes, or run the whole graph in the cloud",
+        (
+            "cut at 'image' must leave at least one layer on the edge, not none; cut at what a "
+            "layer makes, or run the whole graph in the cloud"
+        ),
     ),
     "all on the edge": (
         ["n23.dequantize"],
-        "cut at 'n23.dequantize' must leave at least one layer for the cloud, not none; cut "
-        "before the last layer",
+        (
+            "cut at 'n23.dequantize' must leave at least one layer for the cloud, not none; cut "
+            "before the last layer"
+        ),
     ),
     "redundant": (
         ["n0.quantize", "n6.add"],
-        "cut at 'n0.quantize', 'n6.add' must name only what the cloud reads, not "
-        "'n0.quantize', which the cloud does not need; leave it out",
+        (
+            "cut at 'n0.quantize', 'n6.add' must name only what the cloud reads, not "
+            "'n0.quantize', which the cloud does not need; leave it out"
+        ),
     ),
 }
 
