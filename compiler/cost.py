@@ -28,8 +28,8 @@ class Cost:
     """Counts for one inference of batch 1.
 
     Attributes:
-        macs: 8-bit products that are added to an int32; padding counts, as a kernel computes it.
-        products: 8-bit products that stand alone (Mul).
+        macs: 8-bit products, each added to an int32. Padding counts, as a kernel computes it;
+            a product of two activations (Mul) counts as one.
         additions: int32 additions that no product needs: biases and the sums of averages.
         float_products: float32 multiplications and divisions: requantizing, joins, float nodes.
         float_additions: float32 additions and subtractions: joins, float nodes.
@@ -41,7 +41,6 @@ class Cost:
     """
 
     macs: int = 0
-    products: int = 0
     additions: int = 0
     float_products: int = 0
     float_additions: int = 0
@@ -88,7 +87,7 @@ def _arithmetic(node: ir.Node) -> Cost:
         case "joulecut.MatMul":
             return _accumulating(node, terms=shape_of(_operand(node, 0))[-1])
         case "joulecut.Mul":
-            return Cost(products=count)
+            return Cost(macs=count)
         case "joulecut.AveragePool":
             taps = math.prod(ints_of(node, "kernel_shape"))
             return Cost(additions=count * (taps - 1), float_products=count)

@@ -8,9 +8,29 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from joulecut.hw.energy_table import Bound, EnergyTable
+from joulecut.hw.energy_table import (
+    Bound,
+    EnergyTable,
+    EnergyTableError,
+    load_table,
+    tables,
+)
 
-PJ_PER_J = 1e12
+__all__ = [
+    "ACCUMULATOR",
+    "Bound",
+    "EnergyBreakdown",
+    "EnergyTable",
+    "EnergyTableError",
+    "co2_kg",
+    "computation_energy_pj",
+    "load_table",
+    "mac_energy_pj",
+    "memory_energy_pj",
+    "tables",
+]
+
+_PJ_PER_J = 1e12
 _JOULES_PER_KWH = 3.6e6
 
 # The format in which the products of a format are summed: a sum of int8 products overflows int8.
@@ -56,7 +76,7 @@ class EnergyBreakdown:
     @property
     def total_j(self) -> float:
         """E of Eq. 6, in joules."""
-        return self.total_pj / PJ_PER_J
+        return self.total_pj / _PJ_PER_J
 
     @property
     def shares(self) -> dict[str, float]:

@@ -10,7 +10,6 @@ import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
 from math import isfinite
 from pathlib import Path
 from types import MappingProxyType
@@ -91,55 +90,6 @@ class EnergyTable:
     memories: Mapping[str, Quantity]
     carbon: Mapping[str, Quantity]
 
-    @classmethod
-    def load(cls, name_or_path: str | Path) -> EnergyTable:
-        """Read and check a table of hw/tables by name, or any file by path.
-
-        Raises:
-            EnergyTableError: there is no such table, or something in it is missing, unknown,
-                or not a number that an energy can be.
-        """
-        text = str(name_or_path)
-        path = Path(text) if text.endswith(".toml") else _TABLES / f"{text}.toml"
-        if not path.is_file():
-            raise EnergyTableError(
-                f"energy table must be one of {', '.join(tables())} or a .toml file, not '{text}'"
-            )
-        try:
-            return cls.parse(path.read_text("utf-8"), where=path.name)
-        except UnicodeDecodeError as error:
-            raise EnergyTableError(f"{path.name}: text must be UTF-8: {error}") from error
-
-    @classmethod
-    def parse(cls, text: str, where: str = "energy table") -> EnergyTable:
-        """The table in a toml text; `where` names it in errors."""
-        try:
-            found = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
-            raise EnergyTableError(f"{where}: text must be TOML: {error}") from error
-        top = _section(
-            found, where, {"name", "description", "operations", "memories", "carbon"}
-        )
-        operations = {
-            name: _operation(row, f"{where}: operations.{name}")
-            for name, row in _entries(top["operations"], f"{where}: operations").items()
-        }
-        memories = {
-            name: _quantity(row, f"{where}: memories.{name}", set(_PJ), memory=True)
-            for name, row in _entries(top["memories"], f"{where}: memories").items()
-        }
-        carbon = {
-            name: _quantity(row, f"{where}: carbon.{name}", {_KG_PER_KWH})
-            for name, row in _entries(top["carbon"], f"{where}: carbon").items()
-        }
-        return cls(
-            name=_text(top, "name", where),
-            description=_text(top, "description", where),
-            operations=MappingProxyType(operations),
-            memories=MappingProxyType(memories),
-            carbon=MappingProxyType(carbon),
-        )
-
     def operation(self, number_format: str) -> Operation:
         """Energy of arithmetic in a number format."""
         return _named(self.operations, number_format, f"number format of '{self.name}'")
@@ -158,10 +108,51 @@ def tables() -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in _TABLES.glob("*.toml")))
 
 
-@cache
-def default_table() -> EnergyTable:
-    """The 45 nm table that the paper of docs/energy.md uses."""
-    return EnergyTable.load("horowitz_45nm")
+def load_table(name_or_path: str | Path) -> EnergyTable:
+    """Read and check a table of hw/tables by name, or any file by path.
+
+    Raises:
+        EnergyTableError: there is no such table, or something in it is missing, unknown,
+            or not a number that an energy can be.
+    """
+    text = str(name_or_path)
+    path = Path(text) if text.endswith(".toml") else _TABLES / f"{text}.toml"
+    if not path.is_file():
+        raise EnergyTableError(
+            f"energy table must be one of {', '.join(tables())} or a .toml file, not '{text}'"
+        )
+    try:
+        return parse_table(path.read_text("utf-8"), where=path.name)
+    except UnicodeDecodeError as error:
+        raise EnergyTableError(f"{path.name}: text must be UTF-8: {error}") from error
+
+
+def parse_table(text: str, where: str = "energy table") -> EnergyTable:
+    """The table in a toml text; `where` names it in errors, which are EnergyTableError."""
+    try:
+        found = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise EnergyTableError(f"{where}: text must be TOML: {error}") from error
+    top = _section(found, where, {"name", "description", "operations", "memories", "carbon"})
+    operations = {
+        name: _operation(row, f"{where}: operations.{name}")
+        for name, row in _entries(top["operations"], f"{where}: operations").items()
+    }
+    memories = {
+        name: _quantity(row, f"{where}: memories.{name}", set(_PJ), memory=True)
+        for name, row in _entries(top["memories"], f"{where}: memories").items()
+    }
+    carbon = {
+        name: _quantity(row, f"{where}: carbon.{name}", {_KG_PER_KWH})
+        for name, row in _entries(top["carbon"], f"{where}: carbon").items()
+    }
+    return EnergyTable(
+        name=_text(top, "name", where),
+        description=_text(top, "description", where),
+        operations=MappingProxyType(operations),
+        memories=MappingProxyType(memories),
+        carbon=MappingProxyType(carbon),
+    )
 
 
 def _named(found: Mapping[str, _T], name: str, what: str) -> _T:

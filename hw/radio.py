@@ -60,6 +60,14 @@ class RadioLink:
         """Eq. 5 without its leading tau, a misprint: the integral of P over the time is tau P."""
         return self.time_s(bits) * self.power_w
 
+    def describe(self) -> str:
+        """One line for people, with what every modelled result of the link rests on."""
+        return (
+            f"{self.bandwidth_hz / 1e6:g} MHz, {self.power_w * 1e3:g} mW, "
+            f"{self.noise_density_w_per_hz:g} W/Hz, gain {self.gain:g}: "
+            f"{self.rate_bits_per_s / 1e6:.4g} Mb/s at most (modelled)"
+        )
+
 
 @dataclass(frozen=True)
 class FadingLink:
