@@ -67,11 +67,14 @@ class Vectors:
     Attributes:
         lanes: int32 accumulators side by side, a power of two.
         rows: such groups that are live at once.
+        narrow_products: multiplying 16-bit lanes and widening the product costs less than
+            multiplying 32-bit lanes.
         flush_subnormals: vector arithmetic is not IEEE below 2**-126.
     """
 
     lanes: int
     rows: int
+    narrow_products: bool
     flush_subnormals: bool
 
 

@@ -33,7 +33,12 @@ Progress = Callable[[str], None]
 FILES = ("libmodel.so", "model.h", "model", "layers.json")
 _MAIN = Path(__file__).with_name("runtime") / "main.c"
 _CFLAGS = ("-std=c11", "-O2", "-fPIC", "-Wall", "-Wextra", "-Werror")
-_LDFLAGS = ("-Wl,--build-id=none", "-Wl,-z,noexecstack", "-Wl,--no-undefined")
+_LDFLAGS = (
+    "-Wl,--build-id=none",
+    "-Wl,-z,noexecstack",
+    "-Wl,--strip-debug",
+    "-Wl,--no-undefined",
+)
 
 
 @dataclass(frozen=True)
@@ -141,7 +146,7 @@ def tiling_of(target: Target) -> Tiling:
     """How kernels fill the registers of the target."""
     vectors = target.vectors
     exact = 1 if vectors.flush_subnormals else vectors.lanes
-    return Tiling(vectors.lanes, vectors.rows, exact)
+    return Tiling(vectors.lanes, vectors.rows, vectors.narrow_products, exact)
 
 
 def _report(work: Lowered) -> LayerReport:

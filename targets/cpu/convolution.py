@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from joulecut.targets.cpu.epilogue import Ending
+from joulecut.targets.cpu.epilogue import Ending, widened_product
 from joulecut.targets.cpu.script import (
     Arg,
     Array,
@@ -106,9 +106,8 @@ def _channel_lanes(conv: Convolution, tiling: Tiling) -> Step:
         f"({oh} + h) * {conv.strides[0]} + kh * {conv.dilations[0]}, "
         f"({ow} + w) * {conv.strides[1]} + kw * {conv.dilations[1]}]"
     )
-    weight = f'T.cast(W[g * {len(starts)} + ob, c, kh, kw, l], "int32")'
-    if offsets:
-        weight = f"({weight} - Z[{first} + l])"
+    weight = f"W[g * {len(starts)} + ob, c, kh, kw, l]"
+    product = _product(conv, x_at, weight, f"Z[{first} + l]", tiling)
     tile = [f"h in T.unroll({down})", f"w in T.unroll({across})", lane("l", lanes)]
     index = ["0", f"{first} + l", f"{oh} + h", f"{ow} + w"]
     stores = [f"l in T.unroll({lanes})", *tile[:2]]
@@ -118,7 +117,7 @@ def _channel_lanes(conv: Convolution, tiling: Tiling) -> Step:
         nest(tile, f"acc[h, w, l] = B[{first} + l]"),
         nest(
             [f"c, kh, kw in T.grid({inputs}, {kernel[0]}, {kernel[1]})", *tile],
-            f'acc[h, w, l] = acc[h, w, l] + T.cast({x_at}, "int32") * {weight}',
+            f"acc[h, w, l] = acc[h, w, l] + {product}",
         ),
         nest(tile, f"q[h, w, l] = {conv.ending.of('acc[h, w, l]', index)}"),
         nest(stores, f"{conv.y.at(index)} = q[h, w, l]"),
@@ -130,6 +129,14 @@ def _channel_lanes(conv: Convolution, tiling: Tiling) -> Step:
         f"wb in T.serial({blocks(width, across)})",
     ]
     return step("conv", [*args, *conv.ending.args, conv.y], nest(around, body))
+
+
+def _product(conv: Convolution, x: str, w: str, offset: str, tiling: Tiling) -> str:
+    """One product, the rest of the weight's zero point subtracted."""
+    if conv.offsets is not None:
+        return f'T.cast({x}, "int32") * (T.cast({w}, "int32") - {offset})'
+    types = (x, conv.x.dtype), (w, conv.weights.dtype.name)
+    return widened_product(*types, narrow=tiling.narrow_products)
 
 
 def _packed(weights: Array, group: int, starts: list[int], lanes: int) -> Array:
@@ -152,9 +159,7 @@ def _pixel_lanes(conv: Convolution, tiling: Tiling) -> Step:
         f"({oh} + h) * {conv.strides[0]} + kh * {conv.dilations[0]}, "
         f"({ow} + l) * {conv.strides[1]} + kw * {conv.dilations[1]}]"
     )
-    weight = 'T.cast(W[o, c, kh, kw], "int32")'
-    if offsets:
-        weight = f"({weight} - Z[o])"
+    product = _product(conv, x_at, "W[o, c, kh, kw]", "Z[o]", tiling)
     tile = [f"h in T.unroll({down})", lane("l", lanes)]
     index = ["0", "o", f"{oh} + h", f"{ow} + l"]
     body = lines(
@@ -162,7 +167,7 @@ def _pixel_lanes(conv: Convolution, tiling: Tiling) -> Step:
         nest(tile, "acc[h, l] = B[o]"),
         nest(
             [f"c, kh, kw in T.grid({inputs}, {kernel[0]}, {kernel[1]})", *tile],
-            f'acc[h, l] = acc[h, l] + T.cast({x_at}, "int32") * {weight}',
+            f"acc[h, l] = acc[h, l] + {product}",
         ),
         nest(tile, f"{conv.y.at(index)} = {conv.ending.of('acc[h, l]', index)}"),
     )

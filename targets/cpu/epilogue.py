@@ -122,6 +122,16 @@ def integer(arg: Arg, index: Sequence[str], zero_point: int) -> str:
     return shifted(f'T.cast({arg.at(index)}, "int32")', zero_point)
 
 
+def widened_product(x: tuple[str, str], w: tuple[str, str], *, narrow: bool) -> str:
+    """The int32 product of two 8-bit numbers, each an expression and its type.
+
+    In 16 bits it fits unless both are uint8: 255 * -128 is the largest in magnitude otherwise.
+    """
+    if narrow and (x[1], w[1]) != ("uint8", "uint8"):
+        return f'T.cast(T.cast({x[0]}, "int16") * T.cast({w[0]}, "int16"), "int32")'
+    return f'T.cast({x[0]}, "int32") * T.cast({w[0]}, "int32")'
+
+
 def shifted(x: str, zero_point: int) -> str:
     """X - zero_point."""
     return f"({x} - {zero_point})" if zero_point else x

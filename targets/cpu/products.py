@@ -13,7 +13,7 @@ import numpy as np
 
 from joulecut.compiler.graph import Node, Value, int_of, ints_of, shape_of
 from joulecut.targets.cpu.convolution import best_lanes, best_rows
-from joulecut.targets.cpu.epilogue import Ending, integer
+from joulecut.targets.cpu.epilogue import Ending, shifted, widened_product
 from joulecut.targets.cpu.operands import constant_input, inputs_of, operand, unsupported
 from joulecut.targets.cpu.script import (
     Arg,
@@ -97,19 +97,25 @@ def product(work: Product, tiling: Tiling) -> Step:
     outer = [f"i{axis}" for axis in range(len(batch))]
     row, column = f"{start_of('mb', m, rows)} + r", f"{start_of('nb', n, lanes)} + l"
     index = [*outer, row, column]
-    a = integer(work.a, [*outer, row, "k"], work.a_zero_point)
-    b_arg, b_at = work.b, [*outer, "k", column]
+    a_at = work.a.at([*outer, row, "k"])
+    b_arg, b_at = work.b, work.b.at([*outer, "k", column])
     if isinstance(work.b.source, np.ndarray) and work.b.source.ndim == 2:
-        b_arg, b_at = _packed(work.b, n, lanes), ["nb", "k", "l"]
-    b = integer(b_arg, b_at, 0)
+        b_arg, b_at = _packed(work.b, n, lanes), f"{work.b.name}[nb, k, l]"
     offsets = () if work.b_zero_point is None else (work.b_zero_point,)
-    for offset in offsets:
-        b = f"({b} - {offset.at([column])})"
+    if work.a_zero_point or offsets:
+        left = shifted(f'T.cast({a_at}, "int32")', work.a_zero_point)
+        right = f'T.cast({b_at}, "int32")'
+        for offset in offsets:
+            right = f"({right} - {offset.at([column])})"
+        summand = f"{left} * {right}"
+    else:
+        types = (a_at, work.a.dtype), (b_at, b_arg.dtype)
+        summand = widened_product(*types, narrow=tiling.narrow_products)
     tile = [f"r in T.unroll({rows})", lane("l", lanes)]
     body = lines(
         local("acc", (rows, lanes), "int32"),
         nest(tile, f"acc[r, l] = {work.bias.at([column])}"),
-        nest([f"k in T.serial({k})", *tile], f"acc[r, l] = acc[r, l] + {a} * {b}"),
+        nest([f"k in T.serial({k})", *tile], f"acc[r, l] = acc[r, l] + {summand}"),
         nest(tile, f"{work.y.at(index)} = {work.ending.of('acc[r, l]', index)}"),
     )
     around = [f"{name} in T.serial({size})" for name, size in zip(outer, batch, strict=True)]

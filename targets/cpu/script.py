@@ -30,11 +30,13 @@ class Tiling:
     Attributes:
         lanes: int32 accumulators side by side, a power of two.
         rows: such groups of lanes that are live at once.
+        narrow_products: products of 8-bit numbers are formed in 16 bits where they fit.
         float_lanes: lanes of a kernel whose result is a float; 1 where vectors flush subnormals.
     """
 
     lanes: int
     rows: int
+    narrow_products: bool
     float_lanes: int
 
 
