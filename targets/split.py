@@ -142,7 +142,7 @@ def run_parts(
         link=received,
         coded_bytes=coded_bytes,
         raw_bytes=sizes(split.link),
-        entropy_bytes=sum(map(_entropy_bits, received.values())) / 8 / count,
+        entropy_bytes=entropy_bytes(received, count),
     )
 
 
@@ -180,11 +180,17 @@ def through_codec(
     return decoded, coded_bytes
 
 
-def _entropy_bits(tensor: np.ndarray) -> float:
-    """Order-0 entropy of all elements together; wider types byte by byte, as they are coded."""
-    planes = np.ascontiguousarray(tensor).reshape(-1).view(np.uint8)
-    planes = planes.reshape(tensor.size, tensor.itemsize)
-    return sum(codec.entropy_bits(plane) * tensor.size for plane in planes.T)
+def entropy_bytes(tensors: Arrays, count: int) -> float:
+    """Order-0 entropy of one of `count` samples, pooled over all, tensor by tensor.
+
+    Wider types count byte by byte, as they are coded.
+    """
+    total_bits = 0.0
+    for tensor in tensors.values():
+        planes = np.ascontiguousarray(tensor).reshape(-1).view(np.uint8)
+        planes = planes.reshape(tensor.size, tensor.itemsize)
+        total_bits += sum(codec.entropy_bits(plane) * tensor.size for plane in planes.T)
+    return total_bits / 8 / count
 
 
 def _half(progress: Progress | None, before: int) -> Progress | None:

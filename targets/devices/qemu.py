@@ -136,7 +136,7 @@ class QemuDevice:
         notes = (
             f"simulated: one sample, run {WARM_RUNS} of {WARM_RUNS} (caches are warm)",
             f"caches: {self.caches}",
-            "counts are not cycles; a wide vector access may count as two of 8 bytes",
+            "counts are not cycles; a vector access counts as those that QEMU makes of it, bytes are exact",
         )
         machine = f"{Path(emulator[0]).name} on {machine_line()}"
         return Profile(self.address, tuple(profiles), machine, notes)
