@@ -10,24 +10,21 @@ from __future__ import annotations
 
 import difflib
 import heapq
-import math
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from joulecut.compiler.cost import cost_of_layer
 from joulecut.compiler.errors import CutError
 from joulecut.compiler.graph import (
     Graph,
-    element_count,
     is_constant,
     name_of,
     nodes,
-    op_key,
-    shape_of,
     sizes,
     spec_of,
 )
-from joulecut.compiler.layers import ACCUMULATING, Layer, layers
+from joulecut.compiler.layers import layers
 from joulecut.compiler.precedence import Precedence, bits, precedence
 from joulecut.compiler.quant import TensorSpec
 
@@ -41,18 +38,23 @@ class Cut:
 
     Attributes:
         specs: the tensors that cross, in the order in which the graph makes them.
-        edge_macs: multiply-accumulates before the cut. The edge is the smallest that can send
-            these tensors and needs to send no other.
+        edge: names of the layers before the cut, in order: the fewest that can send these
+            tensors without having to send another.
+        edge_macs: multiply-accumulates before the cut.
         cloud_macs: multiply-accumulates after the cut.
-        edge_layers: number of layers before the cut.
         cloud_layers: number of layers after the cut.
     """
 
     specs: tuple[TensorSpec, ...]
+    edge: tuple[str, ...] = field(repr=False)
     edge_macs: int
     cloud_macs: int
-    edge_layers: int
     cloud_layers: int
+
+    @property
+    def edge_layers(self) -> int:
+        """Number of layers before the cut."""
+        return len(self.edge)
 
     @property
     def tensors(self) -> tuple[str, ...]:
@@ -91,7 +93,7 @@ def cuts(graph: Graph, *, limit: int = DEFAULT_LIMIT) -> Cuts:
     if limit < 1:
         raise CutError(f"limit must be at least 1, not {limit}")
     order = precedence(graph)
-    macs = [layer_macs(layer) for layer in order.layers]
+    macs = [cost_of_layer(layer).macs for layer in order.layers]
     single = (frozenset({v}) for v in range(len(order.values)))
     found = {tensors: edge for tensors in single if (edge := _legal_edge(order, tensors))}
     complete = True
@@ -122,7 +124,7 @@ def cut_at(graph: Graph, tensors: Sequence[str]) -> Cut:
     order = precedence(graph)
     named = _numbers(graph, order, tensors)
     edge = _severed(order, named)
-    return _make(order, [layer_macs(layer) for layer in order.layers], named, edge)
+    return _make(order, [cost_of_layer(layer).macs for layer in order.layers], named, edge)
 
 
 def edge_of(graph: Graph, cut: Cut) -> frozenset[str]:
@@ -131,12 +133,15 @@ def edge_of(graph: Graph, cut: Cut) -> frozenset[str]:
     Raises:
         CutError: if it is a cut of another graph.
     """
-    same = cut_at(graph, cut.tensors)
-    if same != cut:
-        raise CutError(f"cut must be one of this graph, which has {same}, not {cut}")
     order = precedence(graph)
-    edge = order.smallest_edge(_numbers(graph, order, cut.tensors))
-    return frozenset(order.layers[i].name for i in bits(edge))
+    named = _numbers(graph, order, cut.tensors)
+    names = _layer_names(order, _severed(order, named))
+    if (_specs(order, named), names) != (cut.specs, cut.edge):
+        raise CutError(
+            f"cut at {_quoted(order, named)} must be one of this graph, not of another; "
+            f"take it from cuts() or cut_at() of '{graph.graph.name}'"
+        )
+    return frozenset(names)
 
 
 def _severed(order: Precedence, named: frozenset[int]) -> int:
@@ -160,18 +165,6 @@ def _severed(order: Precedence, named: frozenset[int]) -> int:
             f"{_quoted(order, unread)}, which the cloud does not need; leave it out"
         )
     return edge
-
-
-def layer_macs(layer: Layer) -> int:
-    """Multiply-accumulates of a layer: one per product of two activations or with a weight."""
-    node = layer.nodes[0]
-    if op_key(node) not in ACCUMULATING:
-        return 0
-    left, right = node.inputs[:2]
-    assert left is not None
-    assert right is not None
-    products = {"Conv": shape_of(right)[1:], "MatMul": shape_of(left)[-1:], "Mul": ()}
-    return element_count(node.outputs[0]) * math.prod(products[node.op_type])
 
 
 def _legal_edge(order: Precedence, tensors: frozenset[int]) -> int:
@@ -199,10 +192,22 @@ def _edges(order: Precedence, macs: Sequence[int]) -> Iterator[int]:
 
 
 def _make(order: Precedence, macs: Sequence[int], tensors: frozenset[int], edge: int) -> Cut:
-    specs = tuple(spec_of(order.values[v]) for v in sorted(tensors))
     edge_macs = sum(macs[i] for i in bits(edge))
-    count = edge.bit_count()
-    return Cut(specs, edge_macs, sum(macs) - edge_macs, count, len(macs) - count)
+    return Cut(
+        _specs(order, tensors),
+        _layer_names(order, edge),
+        edge_macs,
+        sum(macs) - edge_macs,
+        len(macs) - edge.bit_count(),
+    )
+
+
+def _specs(order: Precedence, tensors: frozenset[int]) -> tuple[TensorSpec, ...]:
+    return tuple(spec_of(order.values[v]) for v in sorted(tensors))
+
+
+def _layer_names(order: Precedence, edge: int) -> tuple[str, ...]:
+    return tuple(order.layers[i].name for i in bits(edge))
 
 
 def _numbers(graph: Graph, order: Precedence, tensors: Sequence[str]) -> frozenset[int]:

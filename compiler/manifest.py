@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from joulecut.compiler.cut import Cut, layer_macs
+from joulecut.compiler.cost import cost_of_layer
+from joulecut.compiler.cut import Cut
 from joulecut.compiler.errors import UntrustedInputError
 from joulecut.compiler.layers import layers
 from joulecut.compiler.plan import Part, Plan
@@ -58,7 +59,7 @@ def part_fields(part: Part, target: str) -> dict[str, Json]:
         "inputs": [spec_fields(spec) for spec in part.inputs],
         "outputs": [spec_fields(spec) for spec in part.outputs],
         "layers": [
-            {"name": layer.name, "kind": layer.kind, "macs": layer_macs(layer)}
+            {"name": layer.name, "kind": layer.kind, "macs": cost_of_layer(layer).macs}
             for layer in layers(part.graph)
         ],
     }

@@ -172,5 +172,5 @@ def test_feeds_of_the_whole_are_named() -> None:
 
 
 def test_cut_of_another_graph_is_refused() -> None:
-    with pytest.raises(CutError, match="cut must be one of this graph"):
+    with pytest.raises(CutError, match="must be one of this graph, not of another; take it"):
         partition(resnet8(), cut_at(conv1d(), ["n0.quantize"]))
