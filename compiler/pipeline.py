@@ -9,6 +9,7 @@ from joulecut.compiler.graph import DOMAIN, Graph, dtype_of, nodes, op_key
 from joulecut.compiler.passes.fold_batchnorm import FoldBatchNorm
 from joulecut.compiler.passes.infra import Pass
 from joulecut.compiler.passes.lower_quantization import LowerQuantization
+from joulecut.compiler.passes.shorten_names import ShortenNames
 from joulecut.compiler.passes.split_to_slices import SplitToSlices
 from joulecut.compiler.passes.unify_pools import UnifyPools
 
@@ -18,8 +19,10 @@ PASSES: tuple[Pass, ...] = (
     # One spelling each, so that the lowering has one rule each. The order of these is free.
     UnifyPools(),
     SplitToSlices(),
-    # Last: after it there are no floats between quantizers that a pass could look at.
+    # After it there are no floats between quantizers that a pass could look at.
     LowerQuantization(),
+    # Last: no pass after it may invent a name.
+    ShortenNames(),
 )
 
 

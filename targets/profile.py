@@ -1,64 +1,91 @@
-"""What a part of a bundle costs, layer by layer, on a device."""
+"""What a built part costs on a device, layer by layer, with the modelled energy beside it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from joulecut.compiler.bundle import Bundle
+from joulecut.compiler.cost import Cost, cost_of_layer
 from joulecut.compiler.errors import ConfigError
-from joulecut.compiler.profile import Profile
-from joulecut.targets.devices import device as devices
-from joulecut.targets.devices.device import Device
-from joulecut.targets.opened import opened
+from joulecut.compiler.layers import layers
+from joulecut.compiler.profile import LayerProfile, Profile, Quantity
+from joulecut.hw.energy_table import EnergyTable, load_table
+from joulecut.hw.radio import RadioLink
+from joulecut.targets.devices.device import Device, device, device_for
+from joulecut.targets.opened import Opened, opened
+from joulecut.targets.price import price
 from joulecut.targets.verify import expected_of
-
-DEFAULT_REPEATS = 20
 
 
 def profile(
     bundle: Bundle | str | Path,
-    device: Device | str | None = None,
     *,
-    part: str | None = None,
+    part: str = "edge",
+    device: Device | str | None = None,
+    energy: EnergyTable | str = "horowitz_45nm",
     feeds: Mapping[str, np.ndarray] | None = None,
-    repeats: int = DEFAULT_REPEATS,
+    repeats: int = 20,
 ) -> Profile:
-    """Profile one part of a bundle with its first sample.
+    """Profile one part of a bundle.
 
     Args:
         bundle: a bundle, or where one lies; its hashes are checked first.
-        device: a Device or its address; None: natively if the part can run here, else QEMU.
-        part: "edge" or "cloud"; None for the first that was built for the device's processor.
-        feeds: samples for each input of the whole; None for the vectors in the bundle.
-        repeats: runs behind each measured time; simulated counts need none.
+        part: "edge" or "cloud".
+        device: a Device or its address; None: this machine if the part was built for it, else
+            an emulator.
+        energy: the table that prices what the layers compute and fetch.
+        feeds: N samples for each input of the whole, of which the first is run; None for the
+            vectors in the bundle.
+        repeats: runs of each layer on a device that has a clock.
 
     Raises:
-        ConfigError: if there is no such part, or no part is for the device.
-        UntrustedInputError: if the bundle is corrupt.
-        DeviceError: if the device is missing or cannot profile.
+        ConfigError: the part, the device, the table or a feed is not usable.
+        UntrustedInputError: the bundle is corrupt.
+        DeviceError: the part cannot run on the device.
     """
-    place = devices.device(device) if isinstance(device, str) else device
+    if part not in ("edge", "cloud"):
+        raise ConfigError(f"part must be edge or cloud, not '{part}'")
+    table = energy if isinstance(energy, EnergyTable) else load_table(energy)
     with opened(bundle) as held:
-        sides = {side.name: side for side in held.split.sides if side.signature.outputs}
-        if part is not None and part not in sides:
-            raise ConfigError(f"part must be one of {', '.join(sides)}, not '{part}'")
-        fitting = [
-            side
-            for side in sides.values()
-            if part in (None, side.name) and (place is None or place.arch == side.target.arch)
-        ]
-        if not fitting:
-            built = ", ".join(f"{side.name}: {side.target.arch}" for side in sides.values())
-            raise ConfigError(
-                f"device '{place.address if place else ''}' must be for a processor that "
-                f"{part or 'a part'} was built for ({built}); name another device or part"
-            )
-        side = fitting[0]
-        samples = held.inputs() if feeds is None else feeds
-        first = {name: array[:1] for name, array in samples.items()}
-        known = expected_of(held.split, first).sides[side.name]
-        home = place or devices.device_for(side.target)
-        return home.profile(side.directory, side.inputs_of(known), side.signature, repeats)
+        return _profile(held, part, device, table, feeds, repeats)
+
+
+def _profile(
+    held: Opened,
+    part: str,
+    where: Device | str | None,
+    table: EnergyTable,
+    feeds: Mapping[str, np.ndarray] | None,
+    repeats: int,
+) -> Profile:
+    side = held.split.edge if part == "edge" else held.split.cloud
+    place = _place(where) or device_for(side.target)
+    samples = held.inputs() if feeds is None else feeds
+    first = {name: np.asarray(feed)[:1] for name, feed in samples.items()}
+    case = expected_of(held.split, first)
+    inputs = side.inputs_of({**first, **case.sides[part]})
+    found = place.profile(side.directory, inputs, side.signature, repeats)
+    prices = {layer.name: _priced(cost_of_layer(layer), table) for layer in layers(side.graph)}
+    priced = tuple(
+        LayerProfile(layer.name, layer.kind, {**layer.quantities, **prices[layer.name]})
+        for layer in found.layers
+    )
+    note = f"energy: arithmetic, and weights fetched once from DRAM, by table {table.name}"
+    return replace(found, layers=priced, notes=(*found.notes, note))
+
+
+def _place(where: Device | str | None) -> Device | None:
+    return device(where) if isinstance(where, str) else where
+
+
+def _priced(cost: Cost, table: EnergyTable) -> dict[str, Quantity]:
+    """Counts follow from the graph; energy is a model of them."""
+    energy = price(cost, 0.0, table, RadioLink())
+    return {
+        "macs": Quantity(cost.macs, "1", "modelled"),
+        "energy": Quantity(energy.processing_pj, "pJ", "modelled"),
+    }

@@ -1,0 +1,162 @@
+"""`joulecut analyze`: what a model is, what its layers cost, and every place to cut it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from joulecut.cli.output import emit, errors, table, verb
+
+if TYPE_CHECKING:
+    from joulecut.compiler.graph import Graph
+    from joulecut.targets.cut_prices import PricedCut
+
+
+@verb
+def analyze(
+    model: Annotated[Path, typer.Argument(help="An ONNX model: QDQ, QCDQ or QONNX.")],
+    energy_table: Annotated[
+        str, typer.Option("--energy", help="Energy table: a name or a TOML file.")
+    ] = "horowitz_45nm",
+    bandwidth_hz: Annotated[float, typer.Option(help="Radio bandwidth.")] = 5e6,
+    power_w: Annotated[float, typer.Option(help="Radio transmit power.")] = 1e-3,
+    gain: Annotated[float, typer.Option(help="Channel gain |h|^2.")] = 1.0,
+    limit: Annotated[int, typer.Option(help="The most cuts to list.")] = 4096,
+    require_integer: Annotated[
+        bool, typer.Option(help="Make a node that stays in float an error.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """List a model's dialect, layers and costs, and every legal cut with its price."""
+    from joulecut.compiler.cut import cuts
+    from joulecut.compiler.load import dialect_of, load
+    from joulecut.compiler.pipeline import float_nodes, pipeline
+    from joulecut.hw.energy_table import load_table
+    from joulecut.hw.radio import RadioLink
+    from joulecut.targets.cut_prices import price_cuts
+
+    prices = load_table(energy_table)
+    radio = RadioLink(bandwidth_hz=bandwidth_hz, power_w=power_w, gain=gain)
+    loaded = load(model)
+    graph = pipeline(loaded, require_integer=require_integer)
+    found = cuts(graph, limit=limit)
+    priced = price_cuts(graph, found, prices, radio)
+    document = {
+        "model": str(model),
+        "dialect": dialect_of(loaded),
+        **_counts(graph),
+        "float_nodes": [f"{node.op_type} '{node.name}'" for node in float_nodes(graph)],
+        "layers": _layers(graph),
+        "cuts": [_cut(each) for each in priced],
+        "cuts_complete": found.complete,
+        "energy_table": prices.name,
+        "radio": {"bandwidth_hz": bandwidth_hz, "power_w": power_w, "gain": gain},
+    }
+    if as_json:
+        emit(document)
+    else:
+        _show(document, limit)
+
+
+def _counts(graph: Graph) -> dict[str, int]:
+    from joulecut.compiler.cost import cost
+
+    total = cost(graph)
+    return {
+        "macs": total.macs,
+        "parameters": total.parameters,
+        "weight_bytes": total.weight_bytes,
+    }
+
+
+def _layers(graph: Graph) -> list[dict[str, Any]]:
+    from joulecut.compiler.cost import cost_of_layer
+    from joulecut.compiler.graph import spec_of
+    from joulecut.compiler.layers import layers
+
+    rows: list[dict[str, Any]] = []
+    for layer in layers(graph):
+        cost, spec = cost_of_layer(layer), spec_of(layer.output)
+        rows.append(
+            {
+                "name": layer.name,
+                "kind": layer.kind,
+                "shape": list(spec.shape),
+                "dtype": spec.dtype,
+                "bits": spec.qtype.bits if spec.qtype else 8 * spec.nbytes // spec.size,
+                "macs": cost.macs,
+                "weight_bytes": cost.weight_bytes,
+                "output_bytes": spec.nbytes,
+            }
+        )
+    return rows
+
+
+def _cut(priced: PricedCut) -> dict[str, Any]:
+    cut, energy = priced.cut, priced.energy
+    return {
+        "tensors": list(cut.tensors),
+        "bytes": cut.nbytes,
+        "edge_macs": cut.edge_macs,
+        "cloud_macs": cut.cloud_macs,
+        "compute_pj": energy.compute_pj,
+        "memory_pj": energy.memory_pj,
+        "radio_pj": energy.radio_pj,
+        "total_pj": energy.total_pj,
+        "provenance": "modelled",
+        "pareto": priced.pareto,
+    }
+
+
+def _show(document: dict[str, Any], limit: int) -> None:
+    errors.print(
+        f"{document['model']}: {document['dialect']}, {len(document['layers'])} layers, "
+        f"{document['macs']:,} MACs, {document['parameters']:,} parameters, "
+        f"{document['weight_bytes']:,} bytes of weights"
+    )
+    for name in document["float_nodes"]:
+        errors.print(f"[yellow]stays in float:[/] {name}")
+    table(
+        "layers (counted from the graph)",
+        ("layer", "kind", "output", "bits", "MACs", "weight B", "output B"),
+        [
+            (
+                row["name"],
+                row["kind"],
+                f"{row['dtype']} {row['shape']}",
+                row["bits"],
+                f"{row['macs']:,}",
+                f"{row['weight_bytes']:,}",
+                f"{row['output_bytes']:,}",
+            )
+            for row in document["layers"]
+        ],
+        left=3,
+    )
+    cuts = document["cuts"]
+    best = min(cuts, key=lambda row: row["total_pj"], default=None)
+    table(
+        f"legal cuts; energy of the edge is modelled ({document['energy_table']}), "
+        "what crosses is not compressed; * Pareto in MACs and bytes, < least energy",
+        ("cut", "", "bytes", "edge MACs", "compute uJ", "memory uJ", "radio uJ", "total uJ"),
+        [_cut_row(row, row is best) for row in cuts],
+        left=2,
+    )
+    if not document["cuts_complete"]:
+        errors.print(
+            f"[yellow]the graph has more cuts than --limit {limit}: those at one tensor and "
+            "those with the cheapest edges are listed[/]"
+        )
+
+
+def _cut_row(row: dict[str, Any], best: bool) -> tuple[str, ...]:
+    energies = (row[f"{name}_pj"] / 1e6 for name in ("compute", "memory", "radio", "total"))
+    return (
+        " + ".join(row["tensors"]),
+        ("*" if row["pareto"] else " ") + ("<" if best else " "),
+        f"{row['bytes']:,}",
+        f"{row['edge_macs']:,}",
+        *(f"{value:.2f}" for value in energies),
+    )

@@ -1,0 +1,52 @@
+"""`joulecut profile`: what each layer of a built part costs on a device."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from joulecut.cli.output import emit, errors, table, verb
+from joulecut.compiler.errors import ConfigError
+
+
+@verb
+def profile(
+    bundle: Annotated[Path, typer.Argument(help="A bundle.")],
+    part: Annotated[str, typer.Option(help="edge or cloud.")] = "edge",
+    device: Annotated[
+        str | None, typer.Option(help="local or qemu:ARCH; default: whichever fits.")
+    ] = None,
+    energy_table: Annotated[
+        str, typer.Option("--energy", help="Energy table: a name or a TOML file.")
+    ] = "horowitz_45nm",
+    repeats: Annotated[int, typer.Option(help="Runs of each layer on a timed device.")] = 20,
+    trace: Annotated[
+        Path | None, typer.Option(help="Write a Chrome trace here, for a trace viewer.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """Time or instructions, bytes and energy, layer by layer; each number says its origin."""
+    from joulecut.targets.profile import profile as profile_bundle
+
+    if part not in ("edge", "cloud"):
+        raise ConfigError(f"--part must be edge or cloud, not '{part}'")
+    result = profile_bundle(
+        bundle, part=part, device=device, energy=energy_table, repeats=repeats
+    )
+    if trace is not None:
+        result.to_trace(trace)
+        errors.print(f"wrote {trace}")
+    if as_json:
+        emit(result.to_dict() | {"part": part})
+        return
+    rows = result.to_rows()
+    table(
+        f"{part} on {result.device} ({result.machine})",
+        tuple(rows[0]),
+        [tuple(row.values()) for row in rows],
+        left=2,
+    )
+    for note in result.notes:
+        errors.print(f"[dim]{note}[/]")

@@ -1,0 +1,217 @@
+"""The main job: train the digit network, cut it everywhere, run every cut, and say what is best.
+
+Everything is real: the digits are MNIST's, the edge parts are programs for a Cortex-A53 that run
+under qemu-user, what crosses is coded and decoded, and the cloud parts finish on this machine.
+Finished steps are kept under out/demo, so a second run is quick.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+import joulecut as jc
+from joulecut.cli.doctor import machine_line
+from joulecut.compiler.cut import Cut
+from joulecut.compiler.errors import DeviceError
+from joulecut.compiler.graph import Graph
+from joulecut.compiler.profile import Profile
+from joulecut.compiler.report import cut_table
+from joulecut.compiler.report.cut_table import CutRow
+from joulecut.compiler.verify import Report
+from joulecut.hw.energy_table import EnergyTable, load_table
+from joulecut.hw.radio import RadioLink
+from joulecut.targets.base import target
+from joulecut.targets.cpu.toolchains import compiler
+from joulecut.targets.report import study_page
+from joulecut.targets.study import Study, run_study
+
+OUT = Path(__file__).resolve().parent.parent / "out" / "demo"
+SAMPLES = 1000
+REQUIRED_ACCURACY = 0.96
+
+console = Console(highlight=False, width=None if sys.stdout.isatty() else 180)
+started = time.perf_counter()
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The network, the digits that it never saw, and how Brevitas does on them."""
+
+    model: Path
+    images: np.ndarray
+    labels: np.ndarray
+    accuracy: float
+
+
+def say(text: str) -> None:
+    """A step, with the seconds since the start."""
+    console.print(f"[bold cyan]{time.perf_counter() - started:6.1f} s[/]  {text}")
+
+
+def train() -> Trained:
+    """Train and export, or take what an earlier run left."""
+    from joulecut.zoo.data import mnist
+    from joulecut.zoo.export import export_qcdq
+    from joulecut.zoo.train import Epoch, TrainConfig, load_trained
+    from joulecut.zoo.train import train as train_network
+
+    def show(epoch: Epoch) -> None:
+        say(
+            f"  epoch {epoch.index}/{epoch.count} ({epoch.phase}): loss {epoch.loss:.3f}, "
+            f"held-out accuracy {epoch.accuracy:.3f}"
+        )
+
+    held_out = mnist.load().held_out
+    images, labels = held_out.images[:SAMPLES], held_out.labels[:SAMPLES]
+    model = OUT / "digits.onnx"
+    say("train the digit network with Brevitas: int8 weights and activations, 4,000 digits")
+    result = train_network(TrainConfig(directory=OUT / "training"), show)
+    export_qcdq(load_trained(result.path), images[:1], model)
+    say(f"  held-out accuracy {result.accuracy:.3f} (measured); exported {model.name} (QCDQ)")
+    if result.accuracy < REQUIRED_ACCURACY:
+        raise SystemExit(
+            f"accuracy must be at least {REQUIRED_ACCURACY}, not {result.accuracy}"
+        )
+    return Trained(model, images, labels, result.accuracy)
+
+
+def edge_place() -> tuple[str, str]:
+    """The emulated Arm board; this machine, said plainly, if its tools cannot be had."""
+    try:
+        compiler(target("aarch64"))
+        jc.device("qemu:aarch64")
+    except DeviceError as missing:
+        say(f"[yellow]skipped[/]: the edge part on Arm. {missing}")
+        say("  the edge part is built for x86-64 and runs here instead")
+        return "x86_64", "local"
+    return "aarch64", "qemu:aarch64"
+
+
+def run_cuts(study: Study, found: Sequence[Cut]) -> list[CutRow]:
+    """Every cut through its devices, with a bar on a terminal and a line each in a pipe."""
+    bar = Progress(
+        TextColumn("         {task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=console,
+        disable=not sys.stdout.isatty(),
+        transient=True,
+    )
+    with bar:
+        task = bar.add_task("", total=None)
+
+        def advance(cut: str, done: int, count: int) -> None:
+            bar.update(task, description=cut, completed=done, total=count)
+
+        rows: list[CutRow] = []
+        for cut in found:
+            rows += run_study(study, [cut], advance)
+            row = rows[-1]
+            say(
+                f"  {row.cut}: {row.coded_bytes:,.0f} of {row.raw_bytes:,} B, "
+                f"{row.identical}/{row.inferences} outputs identical"
+            )
+    return rows
+
+
+def show_table(rows: Sequence[CutRow], best: CutRow) -> None:
+    """The closing table; the cheapest cut stands out."""
+    shown = Table(title="every cut, built, run and priced", title_justify="left")
+    for index, column in enumerate(cut_table.COLUMNS):
+        shown.add_column(column, justify="left" if index == 0 else "right")
+    for row in rows:
+        shown.add_row(*cut_table.cells(row), style="bold green" if row is best else None)
+    console.print(shown)
+
+
+def verify_and_profile(bundle: Path, edge_device: str) -> tuple[Report, dict[str, Profile]]:
+    """All engines on the cheapest cut's bundle, and what each layer of it costs."""
+    report = jc.verify(bundle, ["reference", "tvm", "onnxrt"])
+    shown = Table(title=f"verify {bundle.name}", title_justify="left")
+    rows = report.rows()
+    for column in rows[0]:
+        shown.add_column(column)
+    for row in rows:
+        shown.add_row(*row.values())
+    console.print(shown)
+    report.require()
+    profiles = {
+        "edge": jc.profile(bundle, part="edge", device=edge_device),
+        "cloud": jc.profile(bundle, part="cloud", device="local"),
+    }
+    return report, profiles
+
+
+def main() -> None:
+    """Run the main job from training to report."""
+    OUT.mkdir(parents=True, exist_ok=True)
+    console.print(f"joulecut {jc.__version__} on {machine_line()}")
+    trained = train()
+    loaded = jc.load(trained.model)
+    graph = jc.pipeline(loaded)
+    found = jc.cuts(graph)
+    say(f"analyze: {jc.dialect_of(loaded)}, {len(found)} legal cuts, all of them listed below")
+    edge, edge_device = edge_place()
+    table, radio = load_table("horowitz_45nm"), RadioLink()
+    study = Study(
+        graph=graph,
+        feeds={graph_input(graph): trained.images},
+        labels=trained.labels,
+        trained_accuracy=trained.accuracy,
+        table=table,
+        radio=radio,
+        directory=OUT / "cuts",
+        edge=edge,
+        edge_device=edge_device,
+    )
+    say(f"build each cut for {edge} and x86_64, run {len(trained.images):,} digits through it")
+    rows = run_cuts(study, found)
+    best = cut_table.cheapest(rows)
+    show_table(rows, best)
+    bundle = study.bundle_path(found[rows.index(best)])
+    report, profiles = verify_and_profile(bundle, edge_device)
+    page = study_page(study, rows, report, profiles, machine_line())
+    (OUT / "report.html").write_text(page, encoding="utf-8")
+    (OUT / "cuts.json").write_text(json.dumps([row.to_dict() for row in rows], indent=1))
+    conclude(rows, best, radio, table)
+
+
+def graph_input(graph: Graph) -> str:
+    """The name of the only input."""
+    (value,) = graph.graph.inputs
+    assert value.name is not None
+    return value.name
+
+
+def conclude(
+    rows: Sequence[CutRow], best: CutRow, radio: RadioLink, table: EnergyTable
+) -> None:
+    """What a reader should take away; exit 1 if any output differed."""
+    inferences = sum(row.inferences for row in rows)
+    identical = sum(row.identical for row in rows)
+    say(
+        f"cheapest on the default link ({radio.bandwidth_hz / 1e6:g} MHz, "
+        f"{radio.power_w * 1e3:g} mW): [bold]{best.cut}[/], {best.total_pj / 1e6:.2f} uJ per "
+        f"inference (modelled, {table.name}), {best.coded_bytes:,.0f} B across the cut (measured)"
+    )
+    say(
+        f"split == unsplit for {identical:,} of {inferences:,} inferences over {len(rows)} cuts"
+    )
+    say(f"report: {OUT / 'report.html'}")
+    if identical != inferences:
+        raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,199 @@
+"""Plan to Bundle: compile each part for its target, add what proves it, and write it down.
+
+A bundle holds both built parts, their integer graphs, the unsplit graph, the codec's settings and
+test vectors with the reference's answers, so that whoever receives it can check all of it.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from joulecut.compiler.bundle import Bundle, write_bundle
+from joulecut.compiler.config import BuildConfig, CodecConfig
+from joulecut.compiler.cut import Cut, cut_at, cuts
+from joulecut.compiler.errors import ConfigError
+from joulecut.compiler.graph import (
+    Graph,
+    Value,
+    float_of,
+    input_specs,
+    int_of,
+    op_key,
+    output_specs,
+)
+from joulecut.compiler.graph_file import graph_to_bytes
+from joulecut.compiler.load import load
+from joulecut.compiler.manifest import plan_fields
+from joulecut.compiler.pipeline import pipeline
+from joulecut.compiler.plan import Part, Plan, partition
+from joulecut.compiler.reference import trace
+from joulecut.hw.energy_table import load_table
+from joulecut.hw.radio import RadioLink
+from joulecut.targets import layout
+from joulecut.targets.base import target
+from joulecut.targets.cut_prices import cheapest, price_cuts
+
+if TYPE_CHECKING:
+    from joulecut.targets.base import Target
+
+Progress = Callable[[str], None]
+Vectors = Mapping[str, np.ndarray]
+
+TOOLS = ("joulecut", "apache-tvm", "apache-tvm-ffi", "numpy", "onnx", "onnx-ir")
+
+
+def build(
+    plan: Plan | BuildConfig,
+    *,
+    edge: str = "aarch64",
+    cloud: str = "x86_64",
+    out: str | Path | None = None,
+    codec: CodecConfig | None = None,
+    vectors: Vectors | int = 2,
+    source: bytes | None = None,
+    progress: Progress = lambda _step: None,
+) -> Bundle:
+    """Compile both parts of a plan and write the bundle; the same call gives the same bytes.
+
+    Kernels come from a cache that is addressed by their content, so a build that was stopped
+    goes on where it was, and cuts of one network share what they have in common.
+
+    Args:
+        plan: parts to build; or a configuration, which says everything else as well.
+        edge: name of the edge's target.
+        cloud: name of the cloud's target.
+        out: the bundle: a directory, or one file if it ends in .zip.
+        codec: how the tensors at the cut are coded; None: without loss.
+        vectors: samples [N, ...] for each input of the whole, or how many random ones to make.
+        source: the model as the user gave it, to compare with later.
+        progress: told each step as it begins.
+
+    Raises:
+        ConfigError: an argument does not fit.
+        UnsupportedError: the model holds what joulecut cannot build.
+        DeviceError: a tool chain is missing.
+    """
+    if isinstance(plan, BuildConfig):
+        return _build_configured(plan, progress)
+    if out is None:
+        raise ConfigError("out must name the bundle to write, not be left out")
+    settings = codec or CodecConfig()
+    places = {"edge": target(edge), "cloud": target(cloud)}
+    feeds = random_feeds(plan.whole, vectors) if isinstance(vectors, int) else dict(vectors)
+    files = _graph_files(plan, source) | _vector_files(plan, feeds, progress)
+    for part in (plan.edge, plan.cloud):
+        files |= _compiled(part, places[part.name], progress)
+    progress("write the bundle")
+    fields: dict[str, Any] = {
+        "name": plan.whole.graph.name or "model",
+        "tools": _tool_versions(),
+        **plan_fields(
+            plan,
+            cut_at(plan.whole, [spec.name for spec in plan.link.specs]),
+            {name: place.name for name, place in places.items()},
+            settings.model_dump(),
+        ),
+    }
+    return write_bundle(Path(out), fields, files)
+
+
+def _build_configured(config: BuildConfig, progress: Progress) -> Bundle:
+    """Import > lower > cut > compile > bundle, as a configuration says."""
+    progress(f"import {config.model.name}")
+    graph = pipeline(load(config.model), require_integer=config.require_integer)
+    progress("cut")
+    cut = _chosen_cut(graph, config)
+    return build(
+        partition(graph, cut),
+        edge=config.edge,
+        cloud=config.cloud,
+        out=config.out,
+        codec=config.codec,
+        vectors=config.vectors,
+        source=config.model.read_bytes(),
+        progress=progress,
+    )
+
+
+def _chosen_cut(graph: Graph, config: BuildConfig) -> Cut:
+    if config.cut != "auto":
+        return cut_at(graph, config.cut)
+    return cheapest(
+        price_cuts(graph, cuts(graph), load_table("horowitz_45nm"), RadioLink())
+    ).cut
+
+
+def random_feeds(graph: Graph, count: int, seed: int = 0) -> dict[str, np.ndarray]:
+    """Seeded samples for each input of a graph, over the range that its quantizers keep.
+
+    Args:
+        graph: integer Graph.
+        count: number of samples, N.
+        seed: of numpy's default generator.
+
+    Returns:
+        For each input an array [N, ...] of its type.
+    """
+    rng = np.random.default_rng(seed)
+    feeds: dict[str, np.ndarray] = {}
+    for value, spec in zip(graph.graph.inputs, input_specs(graph), strict=True):
+        shape = (count, *spec.shape[1:])
+        if spec.qtype is not None:
+            low, high = spec.qtype.low, spec.qtype.high
+            feeds[spec.name] = rng.integers(low, high, shape, spec.dtype, endpoint=True)
+            continue
+        low, high = _real_range(value)
+        feeds[spec.name] = rng.uniform(low, high, shape).astype(spec.dtype)
+    return feeds
+
+
+def _real_range(value: Value) -> tuple[float, float]:
+    """What the first quantizer of a float input keeps; -1 to 1 if none reads it directly."""
+    for use in value.uses():
+        if op_key(use.node) == "joulecut.Quantize":
+            low, high = int_of(use.node, "low"), int_of(use.node, "high")
+            zero_point = int_of(use.node, "zero_point")
+            scale = float(float_of(use.node, "scale"))
+            return (low - zero_point) * scale, (high - zero_point) * scale
+    return -1.0, 1.0
+
+
+def _graph_files(plan: Plan, source: bytes | None) -> dict[str, bytes]:
+    files = {layout.WHOLE: graph_to_bytes(plan.whole)}
+    for part in (plan.edge, plan.cloud):
+        files[layout.graph_path(part.name)] = graph_to_bytes(part.graph)
+    if source is not None:
+        files[layout.SOURCE] = source
+    return files
+
+
+def _vector_files(plan: Plan, feeds: Vectors, progress: Progress) -> dict[str, bytes]:
+    progress("test vectors by the reference")
+    known = trace(plan.whole, feeds)
+    return {
+        **layout.vector_files("inputs", input_specs(plan.whole), known),
+        **layout.vector_files("link", plan.link.specs, known),
+        **layout.vector_files("outputs", output_specs(plan.whole), known),
+    }
+
+
+def _compiled(part: Part, place: Target, progress: Progress) -> dict[str, bytes]:
+    """The files that a target makes of a part, by their path in the bundle."""
+    from joulecut.targets.cpu.build import build_part
+
+    progress(f"compile the {part.name} for {place.name}")
+    with tempfile.TemporaryDirectory(prefix="joulecut-") as scratch:
+        build_part(part.graph, place, Path(scratch))
+        return {
+            f"{part.name}/{path.name}": path.read_bytes() for path in Path(scratch).iterdir()
+        }
+
+
+def _tool_versions() -> dict[str, str]:
+    return {name: metadata.version(name) for name in TOOLS}

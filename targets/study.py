@@ -1,0 +1,177 @@
+"""Every cut of a network, built, run on its devices and priced: one row each.
+
+A row is not an estimate of a deployment but one that took place: the edge part ran on its
+device, its tensors were coded and decoded, and the cloud part finished. Only energy is modelled.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from joulecut.compiler.config import CodecConfig
+from joulecut.compiler.cost import cost
+from joulecut.compiler.cut import Cut
+from joulecut.compiler.errors import ConfigError
+from joulecut.compiler.graph import Graph
+from joulecut.compiler.plan import partition
+from joulecut.compiler.reference import run_reference
+from joulecut.compiler.report.cut_table import CutRow
+from joulecut.hw.energy_table import EnergyTable
+from joulecut.hw.radio import RadioLink
+from joulecut.targets.build import build
+from joulecut.targets.price import price
+from joulecut.targets.session import run_split
+
+Progress = Callable[[str, int, int], None]  # cut, samples done, samples in all
+
+
+@dataclass(frozen=True)
+class Study:
+    """What is the same for every cut of a study.
+
+    Attributes:
+        graph: the unsplit integer Graph.
+        feeds: N samples for each input, [N, ...].
+        labels: class of each sample, [N], or None.
+        trained_accuracy: of the network in the framework that trained it, or None.
+        edge: target of the edge part.
+        cloud: target of the cloud part.
+        edge_device: where the edge part runs.
+        cloud_device: where the cloud part runs.
+        codec: how the tensors at the cut are coded.
+        batch: samples coded together.
+        table: energies.
+        radio: the link.
+        directory: bundles and finished rows go here; a study that was stopped goes on.
+    """
+
+    graph: Graph
+    feeds: Mapping[str, np.ndarray]
+    labels: np.ndarray | None
+    trained_accuracy: float | None
+    table: EnergyTable
+    radio: RadioLink
+    directory: Path
+    edge: str = "aarch64"
+    cloud: str = "x86_64"
+    edge_device: str = "qemu:aarch64"
+    cloud_device: str = "local"
+    codec: CodecConfig = field(default_factory=CodecConfig)
+    batch: int = 100
+
+    @property
+    def samples(self) -> int:
+        """Number of samples, N."""
+        return len(next(iter(self.feeds.values())))
+
+    def bundle_path(self, cut: Cut) -> Path:
+        """Where the bundle of a cut is."""
+        return self.directory / f"{_file_name(cut)}.bundle"
+
+    def digest(self, bundle_digest: str) -> str:
+        """Identifies a row: the bundle, the samples, the devices and the prices."""
+        said = hashlib.sha256(bundle_digest.encode())
+        for name, feed in self.feeds.items():
+            said.update(name.encode() + np.ascontiguousarray(feed).tobytes())
+        if self.labels is not None:
+            said.update(np.ascontiguousarray(self.labels).tobytes())
+        settings = (self.trained_accuracy, self.edge_device, self.cloud_device, self.batch)
+        said.update(repr((settings, self.table, self.radio)).encode())
+        return said.hexdigest()[:16]
+
+
+def accuracy(outputs: np.ndarray, labels: np.ndarray | None) -> float | None:
+    """Fraction of samples whose largest output is that of the label; None without labels."""
+    if labels is None:
+        return None
+    return float((outputs.reshape(len(outputs), -1).argmax(axis=1) == labels).mean())
+
+
+def run_study(
+    study: Study, cuts: Sequence[Cut], progress: Progress = lambda _cut, _done, _all: None
+) -> list[CutRow]:
+    """Build, run and price each cut.
+
+    Args:
+        study: the network, its samples and its places.
+        cuts: cuts of the study's graph.
+        progress: called as samples finish.
+
+    Raises:
+        DeviceError: a tool chain or a device is missing.
+        ConfigError: the study has no sample.
+    """
+    if study.samples == 0:
+        raise ConfigError("study must have at least one sample, not none")
+    whole = run_reference(study.graph, study.feeds)
+    return [_row(study, cut, whole, progress) for cut in cuts]
+
+
+def _row(study: Study, cut: Cut, whole: Sequence[np.ndarray], progress: Progress) -> CutRow:
+    name = " + ".join(cut.tensors)
+    plan = partition(study.graph, cut)
+    study.directory.mkdir(parents=True, exist_ok=True)
+    bundle = build(
+        plan,
+        edge=study.edge,
+        cloud=study.cloud,
+        out=study.bundle_path(cut),
+        codec=study.codec,
+    )
+    finished = bundle.path.with_suffix(f".{study.digest(bundle.digest)}.json")
+    if finished.is_file():
+        progress(name, study.samples, study.samples)
+        return CutRow(**json.loads(finished.read_text()))
+    result = run_split(
+        bundle.path,
+        study.feeds,
+        edge_device=study.edge_device,
+        cloud_device=study.cloud_device,
+        batch=study.batch,
+        progress=lambda done, count: progress(name, done, count),
+    )
+    elements = sum(spec.size for spec in cut.specs)
+    coded_bytes = float(result.coded_bytes.mean())
+    energy = price(cost(plan.edge.graph), 8 * coded_bytes, study.table, study.radio)
+    outputs = list(result.outputs.values())
+    row = CutRow(
+        cut=name,
+        raw_bytes=result.raw_bytes,
+        coded_bits=8 * coded_bytes / elements,
+        entropy_bits=8 * result.entropy_bytes / elements,
+        coded_bytes=coded_bytes,
+        edge_macs=cut.edge_macs,
+        compute_pj=energy.compute_pj,
+        memory_pj=energy.memory_pj,
+        radio_pj=energy.radio_pj,
+        inferences=study.samples,
+        identical=_identical(outputs, whole),
+        accuracy=accuracy(outputs[0], study.labels),
+        whole_accuracy=accuracy(whole[0], study.labels),
+        trained_accuracy=study.trained_accuracy,
+    )
+    finished.write_text(json.dumps(asdict(row)))
+    return row
+
+
+def _identical(outputs: Sequence[np.ndarray], whole: Sequence[np.ndarray]) -> int:
+    """Samples all of whose outputs have the same bits as the unsplit network's."""
+    same = [
+        (got.reshape(len(got), -1) == want.reshape(len(want), -1)).all(axis=1)
+        for got, want in zip(outputs, whole, strict=True)
+    ]
+    return int(np.logical_and.reduce(same).sum())
+
+
+def _file_name(cut: Cut) -> str:
+    """The cut as a file name: letters and digits of its tensors, and what tells it apart."""
+    words = "+".join(re.sub(r"[^A-Za-z0-9_.]+", "-", name).strip("-") for name in cut.tensors)
+    distinct = hashlib.sha256("\0".join(cut.tensors).encode()).hexdigest()[:8]
+    return f"{words[:60]}-{distinct}"
