@@ -31,6 +31,7 @@ _PREFIX = struct.Struct("<4sBBBBI")  # magic, version, dtype, dims, quantizer, c
 _GRID = struct.Struct("<Bff")  # bits, step, offset
 _U32 = struct.Struct("<I")
 _FRAME_PREFIX = struct.Struct("<4sBxH")  # magic, version, zero, tensors
+_MAX_NUMPY_BYTES = (1 << 63) - 1  # numpy applies it with dimensions of zero left out
 
 MAX_HEADER_BYTES = _PREFIX.size + MAX_DIMS * 4 + _GRID.size + 4
 
@@ -143,8 +144,10 @@ def read_header(blob: memoryview) -> tuple[Header, int]:
     (header_crc,) = _U32.unpack_from(blob, body_end)
     if header_crc != crc32(blob[:body_end]):
         raise refuse("the checksum of the header must match", body_end)
-    shape = struct.unpack_from(f"<{n_dims}I", blob, _PREFIX.size)
+    shape: tuple[int, ...] = struct.unpack_from(f"<{n_dims}I", blob, _PREFIX.size)
     dtype = DTYPES[dtype_id - 1]
+    if math.prod(filter(None, shape)) * np.dtype(dtype).itemsize > _MAX_NUMPY_BYTES:
+        raise refuse(f"shape must be one that numpy can index, not {shape}", _PREFIX.size)
     grid = _read_grid(blob, dims_end, dtype) if quantizer_id == UNIFORM else None
     return Header(dtype, shape, grid, content_crc), body_end + 4
 

@@ -19,6 +19,11 @@ SHORTEST_RUN = {REPEAT_LENGTH: 3, FEW_ZEROS: 3, MANY_ZEROS: 11}
 Bits = list[int]
 
 
+def mode_byte(mode: int) -> int:
+    """The first byte of a block: the mode above a bit that makes the number of ones even."""
+    return mode << 1 | mode.bit_count() % 2
+
+
 def number_bits(value: int, n_bits: int) -> Bits:
     """The bits of a number, lowest first."""
     return [value >> i & 1 for i in range(n_bits)]
@@ -118,14 +123,16 @@ def code_block(mode: int, symbols: Sequence[int]) -> bytes | None:
     bits = table_bits(lengths)
     for symbol in symbols:
         bits += codes[symbol]
-    return bytes([mode]) + len(bits).to_bytes(3, "little") + to_bytes(bits)
+    return bytes([mode_byte(mode)]) + len(bits).to_bytes(3, "little") + to_bytes(bits)
 
 
 def encode_block(symbols: Sequence[int], width: int) -> bytes:
     """The smallest block; the lowest mode number on a tie, constant before all."""
     if len(set(symbols)) == 1:
-        return bytes([CONSTANT, symbols[0]])
-    raw = bytes([RAW]) + to_bytes([bit for s in symbols for bit in number_bits(s, width)])
+        return bytes([mode_byte(CONSTANT), symbols[0]])
+    raw = bytes([mode_byte(RAW)]) + to_bytes(
+        [bit for s in symbols for bit in number_bits(s, width)]
+    )
     blocks = [raw, code_block(HUFFMAN, symbols)]
     if width <= 4:
         blocks.append(code_block(GROUPED, group(symbols, width)))
@@ -202,7 +209,9 @@ def read_codes(reader: BitReader, n_alphabet: int, n: int) -> list[int]:
 
 def decode_block(stream: bytes, width: int, n: int) -> tuple[list[int], int]:
     """The n symbols of the first block, and the bytes that it takes."""
-    mode = stream[0] if stream else -1
+    mode = stream[0] >> 1 if stream else -1
+    if stream and stream[0] != mode_byte(mode):
+        raise ValueError("mode must have even parity")
     if mode == RAW:
         reader = BitReader(stream[1 : 1 + -(-n * width // 8)], n * width)
         return [reader.take(width) for _ in range(n)], 1 + -(-n * width // 8)

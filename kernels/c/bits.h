@@ -32,4 +32,14 @@ static inline unsigned jc_group_syms(unsigned width)
     return 8 / width;
 }
 
+/* Twice the mode, with the lowest bit such that the byte has an even number of ones: a flipped
+ * bit never turns one mode into another. */
+static inline uint8_t jc_mode_byte(unsigned mode)
+{
+    unsigned ones = mode ^ mode >> 4;
+
+    ones ^= ones >> 2;
+    return (uint8_t)(mode << 1 | ((ones ^ ones >> 1) & 1));
+}
+
 #endif

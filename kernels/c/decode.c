@@ -24,7 +24,7 @@ struct bit_reader {
 };
 
 struct block {
-    uint8_t mode;
+    unsigned mode;
     const uint8_t *payload;
     size_t n_bits;  /* of the payload */
     size_t n_bytes; /* of the whole block */
@@ -204,7 +204,9 @@ static enum jc_result read_extent(const uint8_t *src, size_t size, unsigned widt
 
     if (size < 1)
         return JC_TRUNCATED;
-    block->mode = src[0];
+    block->mode = src[0] >> 1;
+    if (src[0] != jc_mode_byte(block->mode))
+        return JC_UNKNOWN_MODE;
     switch (block->mode) {
     case JC_RAW:
         block->n_bits = n * width;

@@ -142,7 +142,7 @@ static size_t pack_groups(const uint8_t *syms, size_t n, unsigned width, uint8_t
 
 static uint8_t *write_raw(struct bit_writer *w, const uint8_t *syms, size_t n, unsigned width)
 {
-    *w->next++ = JC_RAW;
+    *w->next++ = jc_mode_byte(JC_RAW);
     if (width == 8) {
         memcpy(w->next, syms, n);
         return w->next + n;
@@ -160,7 +160,7 @@ static uint8_t *write_codes(struct jc_huffman_encoder *ws, struct bit_writer *w,
 {
     size_t i = 0;
 
-    *w->next++ = (uint8_t)mode;
+    *w->next++ = jc_mode_byte(mode);
     for (unsigned shift = 0; shift < 24; shift += 8)
         *w->next++ = (uint8_t)(code->n_bits >> shift);
     for (size_t t = 0; t < code->n_tokens; t++) {
@@ -205,7 +205,7 @@ static enum jc_result encode_block(struct jc_huffman_encoder *ws, const uint8_t 
         return JC_SHORT_DST;
 
     if (modes >> JC_CONSTANT & 1 && ws->counts[syms[0]] == n) {
-        w->next[0] = JC_CONSTANT;
+        w->next[0] = jc_mode_byte(JC_CONSTANT);
         w->next[1] = syms[0];
         w->next += 2;
         return JC_OK;

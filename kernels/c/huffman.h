@@ -30,7 +30,7 @@ enum jc_result {
     JC_BAD_PADDING,  /* a bit that carries nothing is not zero */
 };
 
-/* The first byte of a block.  4..255 are reserved. */
+/* How a block is coded; 4..127 are reserved.  Its first byte is jc_mode_byte(mode). */
 enum jc_mode {
     JC_RAW = 0,      /* `width` bits a symbol */
     JC_CONSTANT = 1, /* one symbol, repeated */
