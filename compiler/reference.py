@@ -78,7 +78,7 @@ def trace(graph: Graph, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray
 def evaluate(node: ir.Node, inputs: Arrays) -> np.ndarray:
     """What one node computes from its inputs, in order; None stands for an absent one."""
     with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
-        return OPERATORS[op_key(node)](node, inputs)
+        return np.asarray(OPERATORS[op_key(node)](node, inputs))  # numpy makes 0-d scalars
 
 
 def _trace(graph: Graph, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -152,7 +152,7 @@ def _keeps_samples_apart(node: ir.Node) -> bool:
     rank = len(shape_of(output))
     computed = list(activations(node))
     shapes = [shape_of(value) for value in (*computed, output)]
-    if any(shape[:1] != (1,) for shape in shapes):
+    if not computed or any(shape[:1] != (1,) for shape in shapes):
         return False
     key = op_key(node)
     if key in moving.RESHAPING:
@@ -161,6 +161,8 @@ def _keeps_samples_apart(node: ir.Node) -> bool:
         return False  # broadcasting would align the batch with another dimension
     if key == "joulecut.MatMul":
         return rank > 2 or (rank == 2 and node.inputs[1] not in computed)
+    if key == "Concat" and len(computed) < len(node.inputs):
+        return False  # a constant is there once, not once per sample
     return 0 not in moving.axes_touched(node)
 
 
@@ -220,11 +222,10 @@ def _scaled(
     x: np.ndarray, zero_point: int, multiplier: np.ndarray, axis: int, rank: int
 ) -> np.ndarray:
     """float32(x - zero_point) * multiplier, which lies along `axis` of `rank` dimensions."""
+    shape = [1] * rank
     if multiplier.size > 1:
-        shape = [1] * rank
         shape[axis] = multiplier.size
-        multiplier = multiplier.reshape(shape)
-    return (x.astype(np.int64) - zero_point).astype(np.float32) * multiplier
+    return (x.astype(np.int64) - zero_point).astype(np.float32) * multiplier.reshape(shape)
 
 
 def _clamped(node: ir.Node, real: np.ndarray) -> np.ndarray:

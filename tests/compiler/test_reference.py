@@ -78,6 +78,7 @@ def test_a_batch_beyond_one_chunk_keeps_its_order():
         ("Reshape", (12,), [np.array([12])], {}),
         ("Reshape", (3, 4), [np.array([3, 4])], {}),
         ("Concat", (3, 3, 4), [np.zeros((2, 3, 4), np.int8)], {"axis": 0}),
+        ("Concat", (1, 5, 4), [np.zeros((1, 2, 4), np.int8)], {"axis": 1}),
         ("Pad", (2, 3, 4), [np.array([1, 0, 0, 0, 0, 0])], {}),
         ("Slice", (1, 3, 4), [np.array([0]), np.array([1]), np.array([0])], {}),
         ("joulecut.Mul", (1, 1, 3, 4), [np.ones((1, 1, 1, 1), np.int8)], {"a_zero_point": 0, "b_zero_point": 0}),
@@ -103,6 +104,24 @@ def test_a_batch_where_a_node_would_mix_samples(
     (together,) = run_reference(graph, {"x": batch})
     assert apart[0].shape == shape
     np.testing.assert_array_equal(together, np.concatenate(apart))
+
+
+def test_a_batch_beside_a_node_that_reads_only_constants():
+    x = ir.val("x", ir.DataType.INT8, (1, 2))
+    fixed, both = (ir.val(name, ir.DataType.INT8, (1, n)) for name, n in (("c", 2), ("y", 4)))
+    constants = constant("k", np.array([[3, 4]], np.int8))
+    nodes = [
+        ir.node("Identity", [constants], outputs=[fixed]),
+        ir.node("Concat", [x, fixed], {"axis": 1}, outputs=[both]),
+    ]
+    (result,) = run_reference(graph_of(nodes, [x], [both]), {"x": np.eye(2, dtype=np.int8)})
+    assert result.tolist() == [[1, 0, 3, 4], [0, 1, 3, 4]]
+
+
+def test_a_scalar_stays_a_scalar():
+    x, multiplier = np.array(6, np.int32), np.array([0.5], np.float32)
+    result = ours("Requantize", [x, multiplier], {**INT8, "x_zero_point": 0})
+    assert (result.shape, result.item()) == ((), 3)
 
 
 def test_outputs_come_in_the_order_of_the_graph():

@@ -149,3 +149,9 @@ def test_what_a_table_lacks():
         table.memory("dram")
     with pytest.raises(EnergyTableError, match="region of 'mine' must be one of eu, not 'fr'"):
         table.region("fr")
+
+
+def test_the_table_in_the_documentation_is_a_table():
+    page = (Path(__file__).parents[2] / "docs" / "energy.md").read_text("utf-8")
+    example = page.split("```toml")[1].split("```")[0]
+    assert parse_table(example).memory("dram").pj("high") == 2600
