@@ -13,6 +13,7 @@ import onnx_ir as ir
 
 from joulecut.compiler import moving
 from joulecut.compiler.errors import ConfigError, Finding, UnsupportedError
+from joulecut.compiler.feeds import batch_of
 from joulecut.compiler.graph import (
     Graph,
     activations,
@@ -27,7 +28,6 @@ from joulecut.compiler.graph import (
     op_key,
     shape_of,
 )
-from joulecut.compiler.quant import TensorSpec
 from joulecut.compiler.windows import window_of
 
 Arrays = Sequence[np.ndarray | None]
@@ -62,7 +62,7 @@ def run_reference(graph: Graph, feeds: Mapping[str, np.ndarray]) -> list[np.ndar
 def trace(graph: Graph, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Every computed value by name, the inputs included; otherwise as `run_reference`."""
     _refuse_unknown(graph)
-    batch = _batch_of(input_specs(graph), feeds)
+    batch = batch_of(input_specs(graph), feeds)
     if batch is None or batch == 1:
         return _trace(graph, feeds)
     step = _TOGETHER if all(map(_keeps_samples_apart, nodes(graph))) else 1
@@ -94,46 +94,6 @@ def _trace(graph: Graph, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarra
         assert result.shape[1:] == shape_of(output)[1:], f"{output.name} is {result.shape}"
         found[name_of(output)] = result
     return found
-
-
-# What a caller may feed
-
-
-def _batch_of(specs: Sequence[TensorSpec], feeds: Mapping[str, np.ndarray]) -> int | None:
-    """Samples in the feeds; None if the graph's inputs have no batch dimension."""
-    names = [spec.name for spec in specs]
-    if sorted(feeds) != sorted(names):
-        raise ConfigError(f"feeds must be {sorted(names)}, not {sorted(feeds)}")
-    batched = all(spec.shape[:1] == (1,) for spec in specs)
-    batches: set[int] = set()
-    for spec in specs:
-        feed = feeds[spec.name]
-        free = batched and feed.ndim > 0 and len(feed) > 0
-        expected = (len(feed), *spec.shape[1:]) if free else spec.shape
-        if feed.shape != expected:
-            raise ConfigError(
-                f"feed '{spec.name}' must have shape {list(spec.shape)}"
-                f"{' or N in place of the 1' if batched else ''}, not {list(feed.shape)}"
-            )
-        _check_values(spec, feed)
-        batches.add(len(feed) if batched else 1)
-    if len(batches) > 1:
-        raise ConfigError(f"feeds must have one batch size, not {sorted(batches)}")
-    return batches.pop() if batched and batches else None
-
-
-def _check_values(spec: TensorSpec, feed: np.ndarray) -> None:
-    if feed.dtype != np.dtype(spec.dtype):
-        raise ConfigError(f"feed '{spec.name}' must be {spec.dtype}, not {feed.dtype}")
-    if feed.dtype.kind == "f" and not np.isfinite(feed).all():
-        raise ConfigError(f"feed '{spec.name}' must be finite, not NaN or infinite")
-    if spec.qtype is not None and feed.size:
-        low, high = int(feed.min()), int(feed.max())
-        if low < spec.qtype.low or high > spec.qtype.high:
-            raise ConfigError(
-                f"feed '{spec.name}' must be in {spec.qtype.low}..{spec.qtype.high}, "
-                f"not {low}..{high}; quantize and clamp it"
-            )
 
 
 def _refuse_unknown(graph: Graph) -> None:
