@@ -30,7 +30,7 @@ from joulecut.targets.devices.device import Device, device, device_for
 from joulecut.targets.devices.protocol import Progress
 from joulecut.targets.devices.records import check_feeds, sample_shape
 from joulecut.targets.opened import opened
-from joulecut.targets.split import Side, Split, run_parts, through_codec
+from joulecut.targets.split import Split, run_parts, through_codec
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -116,8 +116,6 @@ def expected_of(split: Split, feeds: Arrays) -> Case:
 
 def _values(graph: Graph, feeds: Arrays, count: int) -> dict[str, np.ndarray]:
     """Inputs and layer outputs by the reference, [N, ...]."""
-    if not graph.graph.outputs:
-        return {}
     made = trace(graph, dict(feeds))
     specs = [*input_specs(graph), *(spec_of(layer.output) for layer in layers(graph))]
     return {spec.name: made[spec.name].reshape(count, *sample_shape(spec)) for spec in specs}
@@ -187,7 +185,7 @@ def by_device(case: Case, engine: str, progress: Progress | None = None) -> list
             note=f"on {place.address}",
         )
         for side in split.sides
-        if (place := places.get(side.name)) is not None and side.signature.outputs
+        if (place := places.get(side.name)) is not None
     ]
     ran = run_parts(
         split, case.feeds, places.get("edge"), places.get("cloud"), progress=progress
@@ -202,7 +200,7 @@ def by_device(case: Case, engine: str, progress: Progress | None = None) -> list
 
 def _places(split: Split, engine: str) -> dict[str, Device]:
     """Which sides run where: an address is for the parts that its processor can run."""
-    sides: Sequence[Side] = [side for side in split.sides if side.signature.outputs]
+    sides = split.sides
     if engine == "tvm":
         return {side.name: device_for(side.target) for side in sides}
     place = _device(engine)

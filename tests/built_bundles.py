@@ -22,9 +22,8 @@ def samples(graph: Graph, count: int, first_seed: int = 0) -> dict[str, np.ndarr
     return {name: np.concatenate([one[name] for one in single]) for name in single[0]}
 
 
-def middle_plan(name: str) -> Plan:
-    """A shared network, cut in the middle of its cuts."""
-    graph = NETWORKS[name]()
+def middle_plan(graph: Graph) -> Plan:
+    """A network, cut in the middle of its cuts."""
     found = cuts(graph)
     return partition(graph, found[len(found) // 2])
 
@@ -48,7 +47,7 @@ def build_bundle(
 ) -> Bundle:
     """A bundle of a shared network with three test vectors, its cloud for x86-64."""
     need_target(edge)
-    plan = middle_plan(name)
+    plan = middle_plan(NETWORKS[name]())
     vectors = samples(plan.whole, 3, first_seed=100)
     return build(
         plan, edge=edge, cloud="x86_64", out=out, codec=codec, vectors=vectors, source=source

@@ -6,45 +6,18 @@ Timing inside the program leaves out Python, loading and copying, which no board
 from __future__ import annotations
 
 import json
-import os
-import platform
 import tempfile
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from joulecut.compiler.errors import ConfigError, DeviceError
 from joulecut.compiler.profile import LayerProfile, Profile, Quantity
 from joulecut.targets.devices.elf import require_machine
+from joulecut.targets.devices.native import machine_line, native_arch, require_runnable
 from joulecut.targets.devices.program import model_command, run_program
 from joulecut.targets.devices.records import read_layers
 
 PROFILE_TIMEOUT_S = 600.0
-_ARCHES = {
-    "x86_64": "x86_64",
-    "amd64": "x86_64",
-    "aarch64": "aarch64",
-    "arm64": "aarch64",
-    "armv7l": "armv7",
-    "armv8l": "armv7",
-    "riscv64": "riscv64",
-}
-
-
-def native_arch() -> str:
-    """This machine's architecture as targets name it."""
-    return _ARCHES.get(platform.machine().lower(), platform.machine())
-
-
-def machine_line() -> str:
-    """One line that names the processor, the cores and the system."""
-    model = platform.processor() or platform.machine()
-    with suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                model = line.partition(":")[2].strip()
-                break
-    return f"{model}, {os.cpu_count()} cores, {platform.system()} {platform.release()}"
 
 
 def profile_by_clock(address: str, part: Path, record: bytes, repeats: int) -> Profile:
@@ -63,6 +36,7 @@ def profile_by_clock(address: str, part: Path, record: bytes, repeats: int) -> P
     if repeats < 1:
         raise ConfigError(f"repeats must be at least 1, not {repeats}")
     require_machine(part / "model", native_arch())
+    require_runnable(part)
     with tempfile.TemporaryDirectory(prefix="joulecut-") as name:
         folder = Path(name)
         files = (folder / "input", folder / "output", 1)

@@ -6,8 +6,8 @@ import dataclasses
 
 from joulecut.compiler.errors import ConfigError
 from joulecut.targets.base import Target
-from joulecut.targets.devices.clock import native_arch
 from joulecut.targets.devices.local import LocalDevice
+from joulecut.targets.devices.native import runs_here
 from joulecut.targets.devices.protocol import Device
 from joulecut.targets.devices.qemu import QemuDevice
 
@@ -37,9 +37,10 @@ def device(address: str) -> Device:
 def device_for(place: Target) -> Device:
     """Where a part that was built for a target can run on this machine.
 
-    Natively if the architecture is ours, else emulated, as the processor that the code is for.
+    Natively if this processor has all that the code uses, else emulated, as the processor that
+    the code is for.
     """
-    if place.arch == native_arch():
+    if runs_here(place):
         return LocalDevice()
     return QemuDevice(place.arch, place.emulator.cpu)
 

@@ -20,8 +20,9 @@ import numpy as np
 from joulecut.compiler.errors import DeviceError
 from joulecut.compiler.profile import Profile
 from joulecut.compiler.quant import TensorSpec
-from joulecut.targets.devices.clock import native_arch, profile_by_clock
+from joulecut.targets.devices.clock import profile_by_clock
 from joulecut.targets.devices.elf import require_machine
+from joulecut.targets.devices.native import native_arch, require_runnable
 from joulecut.targets.devices.protocol import Progress, Signature
 from joulecut.targets.devices.records import (
     BuiltLayer,
@@ -143,6 +144,7 @@ def _load(part: Path) -> _Library:
 def _open(path: Path) -> _Library:
     """Open a private copy: the loader would hand out an older library of the same name."""
     require_machine(path, native_arch())
+    require_runnable(path.parent)
     with tempfile.TemporaryDirectory(prefix="joulecut-") as folder:
         copy = shutil.copy(path, folder)
         try:

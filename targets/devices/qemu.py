@@ -18,8 +18,8 @@ import numpy as np
 from joulecut.compiler.errors import ConfigError, DeviceError
 from joulecut.compiler.profile import Profile
 from joulecut.compiler.quant import TensorSpec
-from joulecut.targets.devices.clock import machine_line
 from joulecut.targets.devices.elf import require_machine, symbol_address
+from joulecut.targets.devices.native import machine_line
 from joulecut.targets.devices.plugin import CacheModel, build_plugin, read_counts
 from joulecut.targets.devices.program import Batch, model_command, run_batches, run_program
 from joulecut.targets.devices.protocol import Progress, Signature

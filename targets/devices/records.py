@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -38,20 +38,34 @@ def read_layers(part: Path) -> tuple[BuiltLayer, ...]:
         DeviceError: if the part has no `layers.json`.
         UntrustedInputError: if the file is not what a build writes.
     """
-    path = part / "layers.json"
+    path, report = _read_report(part)
     try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise DeviceError(
-            f"{path} must be readable, not {error.strerror}; build the part again"
-        ) from error
-    try:
-        rows: list[dict[str, Any]] = json.loads(text)["layers"]
-        return tuple(_layer(row) for row in rows)
+        return tuple(_layer(row) for row in report["layers"])
     except (ValueError, KeyError, TypeError) as error:
         raise UntrustedInputError(
             f"{path} must list layers with name, kind and output; {error!r} in the way"
         ) from error
+
+
+def read_target(part: Path) -> str:
+    """The name of the target that a part was built for, or "" if its report says none."""
+    _, report = _read_report(part)
+    return str(report.get("target", ""))
+
+
+def _read_report(part: Path) -> tuple[Path, dict[str, Any]]:
+    path = part / "layers.json"
+    try:
+        report = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DeviceError(
+            f"{path} must be readable, not {error.strerror}; build the part again"
+        ) from error
+    except ValueError as error:
+        raise UntrustedInputError(f"{path} must be JSON; {error!r} in the way") from error
+    if not isinstance(report, dict):
+        raise UntrustedInputError(f"{path} must be a JSON object, not {type(report).__name__}")
+    return path, cast("dict[str, Any]", report)
 
 
 def _layer(row: Mapping[str, Any]) -> BuiltLayer:

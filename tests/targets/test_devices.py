@@ -1,5 +1,6 @@
 """Devices run real programs: natively through ctypes, and aarch64 and armv7 under QEMU."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -23,10 +24,10 @@ from tiny_part import (
 from joulecut.compiler.errors import ConfigError, DeviceError, UntrustedInputError
 from joulecut.compiler.quant import QType, TensorSpec
 from joulecut.targets.base import target, targets
-from joulecut.targets.devices.clock import native_arch
 from joulecut.targets.devices.device import device, device_for
 from joulecut.targets.devices.elf import machine, symbol_address
 from joulecut.targets.devices.local import LocalDevice
+from joulecut.targets.devices.native import missing_features, native_arch, runs_here
 from joulecut.targets.devices.plugin import CacheModel
 from joulecut.targets.devices.qemu import QemuDevice
 from joulecut.targets.devices.records import check_feeds, from_records, read_layers, to_records
@@ -152,6 +153,29 @@ def test_local_profile_is_measured_per_layer(parts: Parts):
 def test_local_profile_needs_a_repeat(parts: Parts):
     with pytest.raises(ConfigError, match="repeats must be at least 1, not 0"):
         LocalDevice().profile(parts(), tiny_feeds(1), SIGNATURE, repeats=0)
+
+
+def test_local_refuses_code_that_this_processor_lacks(
+    parts: Parts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    part = shutil.copytree(parts(), tmp_path / "part")
+    report = json.loads((part / "layers.json").read_text())
+    (part / "layers.json").write_text(json.dumps(report | {"target": "generic_x86_64"}))
+    read_text = Path.read_text
+
+    def old_processor(path: Path, encoding: str | None = None) -> str:
+        if path == Path("/proc/cpuinfo"):
+            return "flags\t\t: sse4_1 sse4_2 avx\n"
+        return read_text(path, encoding=encoding)
+
+    monkeypatch.setattr(Path, "read_text", old_processor)
+    text = r"processor must have cx16, .*avx2, .* of target 'generic_x86_64', .*`qemu:x86_64`"
+    for use in (LocalDevice().run, LocalDevice().trace, LocalDevice().profile):
+        with pytest.raises(DeviceError, match=text):
+            use(part, tiny_feeds(1), SIGNATURE)
+    assert missing_features("x86-64-v2") == ["cx16", "lahf_lm", "popcnt", "ssse3"]
+    assert missing_features("cortex-a53") == []
+    assert device_for(target("x86_64")).address == "qemu:x86_64,cpu=max"
 
 
 # --- qemu ---------------------------------------------------------------------------------
@@ -394,7 +418,7 @@ def test_addresses_that_name_no_device(address: str, text: str):
 
 def test_a_target_runs_natively_or_as_the_processor_that_it_is_for():
     assert device_for(target("aarch64")).address in ("local", "qemu:aarch64,cpu=cortex-a53")
-    native = [each for each in targets() if each.arch == native_arch()]
+    native = [each for each in targets() if runs_here(each)]
     assert all(device_for(each) == LocalDevice() for each in native)
     assert all(QemuDevice(each.arch).address == f"qemu:{each.arch}" for each in targets())
 
@@ -467,6 +491,7 @@ SHORT_OUTPUT = '{"shape": [2], "dtype": "int8", "nbytes": 3}'
     ("text", "message"),
     [
         ("{", "JSONDecodeError"),
+        ("[]", "must be a JSON object, not list"),
         ('{"layers": [{"name": "a"}]}', r"KeyError\('output'\)"),
         (
             '{"layers": [{"name": "a", "kind": "", "output": %s}]}'.replace("%s", SHORT_OUTPUT),

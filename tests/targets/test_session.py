@@ -1,6 +1,7 @@
 """A split network behind onnxruntime's interface: real parts, real bytes between them."""
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -79,6 +80,17 @@ def test_session_computes_what_the_whole_computes(native: Bundle, count: int):
         last, first = reversed(expected), next(iter(expected))
         names = [next(last), first]
         assert_arrays(session.run(names, feeds), [expected[name] for name in names])
+
+
+def test_one_session_serves_threads_side_by_side(native: Bundle):
+    with opened(native) as held:
+        feeds = [samples(held.split.whole, 20, first_seed=20 * i) for i in range(4)]
+    expected = [list(reference(native, each).values()) for each in feeds]
+    with InferenceSession(native) as session, ThreadPoolExecutor(4) as pool:
+        for _ in range(3):
+            made = pool.map(lambda each: session.run(None, each), feeds)
+            for got, want in zip(made, expected, strict=True):
+                assert_arrays(got, want)
 
 
 def test_session_emulates_an_edge_that_cannot_run_here(foreign: Bundle):

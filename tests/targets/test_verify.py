@@ -6,16 +6,22 @@ from pathlib import Path
 import numpy as np
 import onnx_ir as ir
 import pytest
-from built_bundles import build_bundle, samples
+from built_bundles import build_bundle, middle_plan, samples
+from qdq_models import network, write
 
+from joulecut.compiler import onnxrt
 from joulecut.compiler.bundle import Bundle, write_bundle
 from joulecut.compiler.config import CodecConfig
 from joulecut.compiler.errors import ConfigError, UntrustedInputError, VerificationError
 from joulecut.compiler.graph import Graph, constant_of
 from joulecut.compiler.graph_file import graph_from_bytes, graph_to_bytes
 from joulecut.compiler.layers import ACCUMULATING, layers, op_key
+from joulecut.compiler.load import load
+from joulecut.compiler.pipeline import pipeline
 from joulecut.compiler.profile import Profile
+from joulecut.compiler.reference import run_reference
 from joulecut.targets import layout
+from joulecut.targets.build import build
 from joulecut.targets.cpu.build import build_part
 from joulecut.targets.devices.device import device_for
 from joulecut.targets.opened import opened
@@ -180,6 +186,43 @@ def test_engines_that_cannot_say_anything_are_refused(native: Bundle):
         verify(native, against=["qemu:aarch64"])
     with pytest.raises(ConfigError, match=r"bundle must hold the original model to be comp"):
         verify(native, against=["onnxrt"])
+
+
+@pytest.mark.parametrize("power_of_two", [True, False])
+def test_onnxruntime_is_compared_but_not_obeyed(tmp_path: Path, power_of_two: bool):
+    path = write(network("convnet", power_of_two=power_of_two), tmp_path)
+    plan = middle_plan(pipeline(load(path)))
+    vectors = samples(plan.whole, 4)
+    bundle = build(
+        plan,
+        edge="x86_64",
+        cloud="x86_64",
+        out=tmp_path / "m.bundle",
+        vectors=vectors,
+        source=path.read_bytes(),
+    )
+    report = verify(bundle, against=["reference", "tvm", "onnxrt"])
+    report.require()
+    result = report.results[-1]
+    assert (result.engine, result.part, result.obeyed) == ("onnxrt", "whole", False)
+    expected = onnxruntime_answers(path, vectors)
+    with opened(bundle) as held:
+        ours = run_reference(held.split.whole, vectors)[0]
+    assert result.fraction_differing == np.mean(
+        ours.view(np.uint32) != expected.view(np.uint32)
+    )
+    if power_of_two:  # float arithmetic is exact, so that both must agree
+        assert result.divergence is None
+
+
+def onnxruntime_answers(path: Path, feeds: dict[str, np.ndarray]) -> np.ndarray:
+    session = onnxrt.session(path, optimize=False)
+    count = len(next(iter(feeds.values())))
+    rows = [
+        session.run({name: array[i : i + 1] for name, array in feeds.items()})[0]
+        for i in range(count)
+    ]
+    return np.concatenate(rows)
 
 
 def test_a_manifest_without_a_link_is_refused(native: Bundle, tmp_path: Path):
