@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from joulecut.compiler.cost import Cost, cost_of_layer
-from joulecut.compiler.cut import Cut, edge_of
+from joulecut.compiler.cut import Cut
 from joulecut.compiler.errors import UnsupportedError
 from joulecut.compiler.graph import Graph
 from joulecut.compiler.layers import layers
@@ -40,8 +40,7 @@ def price_cuts(
     front = _pareto(cuts)
     priced: list[PricedCut] = []
     for cut in cuts:
-        on_edge = edge_of(graph, cut)
-        edge = sum((cost for name, cost in per_layer.items() if name in on_edge), Cost())
+        edge = sum((per_layer[name] for name in cut.edge), Cost())
         energy = price(edge, 8 * cut.nbytes, table, radio, memory)
         priced.append(PricedCut(cut, edge, energy, cut.tensors in front))
     return priced
