@@ -442,6 +442,12 @@ def test_file_that_changes_after_the_check_is_seen(folder: Path) -> None:
         bundle.open("empty")
 
 
+def test_file_that_grows_is_not_read_further(folder: Path) -> None:
+    (folder / "empty").write_bytes(bytes(2**22))
+    with archive.Tree(folder) as tree:
+        assert sum(map(len, tree.chunks("empty", 5))) == 6  # one more shows that it is longer
+
+
 def test_unknown_file_is_named(bundle: Bundle) -> None:
     with pytest.raises(ConfigError, match=r"not 'edge'; it has cloud/weights\.bin, edge/model"):
         bundle.open("edge")

@@ -195,6 +195,16 @@ def test_limit_is_kept_and_said() -> None:
     assert not cuts(parallel(3, 3), limit=exact - 1).complete
 
 
+def test_search_is_bounded_where_cuts_are_few() -> None:
+    b = GraphBuilder("fan")
+    x = b.quantize(b.input("x", (1, 2)))
+    for _ in range(40):  # 2**40 edges, and one set of tensors
+        b.output(b.identity(x))
+    found = cuts(b.graph(), limit=64)
+    assert [cut.tensors for cut in found] == [("n0.quantize",)]
+    assert not found.complete
+
+
 def test_limit_must_allow_a_cut() -> None:
     with pytest.raises(ConfigError, match=r"limit must be at least 1, not 0"):
         cuts(conv1d(), limit=0)
