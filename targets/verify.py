@@ -115,10 +115,20 @@ def expected_of(split: Split, feeds: Arrays) -> Case:
 
 
 def _values(graph: Graph, feeds: Arrays, count: int) -> dict[str, np.ndarray]:
-    """Inputs and layer outputs by the reference, [N, ...]."""
-    made = trace(graph, dict(feeds))
-    specs = [*input_specs(graph), *(spec_of(layer.output) for layer in layers(graph))]
-    return {spec.name: made[spec.name].reshape(count, *sample_shape(spec)) for spec in specs}
+    """Inputs and layer outputs by the reference, [N, ...].
+
+    The reference takes samples together where every input has a batch of 1 to put them in.
+    """
+    inputs = input_specs(graph)
+    specs = [*inputs, *(spec_of(layer.output) for layer in layers(graph))]
+    if all(spec.shape[:1] == (1,) for spec in inputs):
+        made = trace(graph, feeds)
+        return {s.name: made[s.name].reshape(count, *sample_shape(s)) for s in specs}
+    rows = [
+        trace(graph, {spec.name: feeds[spec.name][i].reshape(spec.shape) for spec in inputs})
+        for i in range(count)
+    ]
+    return {s.name: np.stack([r[s.name].reshape(sample_shape(s)) for r in rows]) for s in specs}
 
 
 def _names(graph: Graph) -> list[str]:
