@@ -106,10 +106,18 @@ def test_convolutions(builder: Builder) -> None:
 
 def test_matrix_products_with_constants(builder: Builder) -> None:
     cases = Cases(2)
-    for i, (rows, depth, columns) in enumerate(
-        [((1,), 5, 1), ((1,), 7, 63), ((1,), 64, 65), ((3,), 1, 16), ((4,), 9, 17)]
-        + [((5,), 6, 33), ((2, 3), 8, 7), ((), 6, 10), ((1,), 300, 10)]
-    ):
+    shapes: list[tuple[tuple[int, ...], int, int]] = [
+        ((1,), 5, 1),
+        ((1,), 7, 63),
+        ((1,), 64, 65),
+        ((3,), 1, 16),
+        ((4,), 9, 17),
+        ((5,), 6, 33),
+        ((2, 3), 8, 7),
+        ((), 6, 10),
+        ((1,), 300, 10),
+    ]
+    for i, (rows, depth, columns) in enumerate(shapes):
         a = cases.input((*rows, depth), "uint8" if i % 2 else "int8")
         b = cases.constant(cases.rng.integers(-128, 128, (depth, columns)).astype(np.int8))
         bias = cases.constant(cases.rng.integers(-999, 999, columns).astype(np.int32))
