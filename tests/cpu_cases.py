@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 
 from joulecut.compiler.graph import DOMAIN, DOMAIN_VERSION, Graph, input_specs
+from joulecut.compiler.quant import TensorSpec
 from joulecut.compiler.reference import evaluate
 
 Attributes = Mapping[str, int | float | str | Sequence[int]]
@@ -72,7 +72,7 @@ class Cases:
         sample = self._samples[x]
         channels = sample.shape[axis]
         spread = max(float(np.abs(sample.astype(np.float64)).max()), 1.0)
-        multiplier = self.rng.uniform(20, 140, channels).astype(np.float32) / np.float32(spread)
+        multiplier = (self.rng.uniform(20, 140, [channels]) / spread).astype(np.float32)
         limits = np.iinfo(dtype)
         attributes = {
             "axis": axis,
@@ -111,31 +111,16 @@ def numbers(rng: np.random.Generator, shape: Sequence[int], dtype: str) -> np.nd
     return rng.integers(limits.min, limits.max, shape, endpoint=True).astype(dtype)
 
 
-def samples(graph: Graph, count: int) -> list[dict[str, Any]]:
+def samples(graph: Graph, count: int) -> list[dict[str, np.ndarray]]:
     """Feeds: random ones, then all lowest, then all highest numbers."""
     specs = input_specs(graph)
-    feeds = [
-        {s.name: numbers(np.random.default_rng([seed, i]), s.shape, s.dtype)}
-        for seed in range(count)
-        for i, s in enumerate(specs)
+    rng = np.random.default_rng(count)
+    return [
+        *({s.name: numbers(rng, s.shape, s.dtype) for s in specs} for _ in range(count)),
+        *({s.name: _extreme(s, pick) for s in specs} for pick in ("min", "max")),
     ]
-    found = [
-        {
-            name: array
-            for feed in feeds[i * len(specs) : (i + 1) * len(specs)]
-            for name, array in feed.items()
-        }
-        for i in range(count)
-    ]
-    for pick in ("min", "max"):
-        found.append(
-            {
-                s.name: np.full(
-                    s.shape,
-                    getattr(np.iinfo(s.dtype), pick) if s.dtype in ("int8", "uint8") else 1000,
-                    s.dtype,
-                )
-                for s in specs
-            }
-        )
-    return found
+
+
+def _extreme(spec: TensorSpec, pick: str) -> np.ndarray:
+    number = getattr(np.iinfo(spec.dtype), pick) if spec.dtype in ("int8", "uint8") else 1000
+    return np.full(spec.shape, number, spec.dtype)
