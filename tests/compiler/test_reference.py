@@ -106,6 +106,17 @@ def test_a_batch_where_a_node_would_mix_samples(
     np.testing.assert_array_equal(together, np.concatenate(apart))
 
 
+def test_a_batch_of_products_of_two_computed_matrices():
+    """[1, 1] x [1, 2]: the second operand's leading dimension is the one that is summed over."""
+    a, b = ir.val("a", ir.DataType.INT8, (1, 1)), ir.val("b", ir.DataType.INT8, (1, 2))
+    y = ir.val("y", ir.DataType.INT32, (1, 2))
+    zero = {"a_zero_point": 0, "b_zero_point": 0}
+    node = ir.node("MatMul", [a, b], zero, domain=DOMAIN, outputs=[y])
+    left, right = np.array([[2], [3]], np.int8), np.array([[1, 4], [5, 6]], np.int8)
+    (result,) = run_reference(graph_of([node], [a, b], [y]), {"a": left, "b": right})
+    assert result.tolist() == [[2, 8], [15, 18]]
+
+
 def test_a_batch_beside_a_node_that_reads_only_constants():
     x = ir.val("x", ir.DataType.INT8, (1, 2))
     fixed, both = (ir.val(name, ir.DataType.INT8, (1, n)) for name, n in (("c", 2), ("y", 4)))
@@ -291,6 +302,22 @@ def test_average_pool_multiplies_the_sum_by_one_float():
     assert ours("AveragePool", [x], attributes)[0, 0].tolist() == [[0, 1], [3, 6]]
     attributes["count_include_pad"] = 1
     assert ours("AveragePool", [x], attributes)[0, 0].tolist() == [[0, 0], [2, 6]]
+
+
+def test_average_pool_divides_the_scales_before_it_multiplies():
+    """77 * (0.30000001192092896 / (0.07000000029802322 * 4)) rounds to 83; from left to right it would be 82."""
+    x = np.array([[[19, 19, 19, 20]]], np.uint8)
+    scales = {"x_scale": 0.30000001192092896, "y_scale": 0.07000000029802322, "x_zero_point": 0}
+    result = ours("AveragePool", [x], {**INT8, **scales, "kernel_shape": [4]})
+    assert result.item() == 83
+    assert (
+        np.rint(
+            np.float32(77)
+            * np.float32(0.30000001192092896)
+            / (np.float32(0.07000000029802322) * np.float32(4))
+        )
+        == 82
+    )
 
 
 @settings(max_examples=40, deadline=None)
