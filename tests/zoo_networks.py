@@ -33,6 +33,10 @@ def inputs(name: str, count: int, seed: int = 1) -> np.ndarray:
     return np.rint(smooth * 255).astype(np.float32) / np.float32(255)
 
 
+# Tests run beside each other, where more threads wait for one another most of the time.
+torch.set_num_threads(1)
+
+
 @cache
 def calibrated(name: str) -> nn.Module:
     """The network with seeded weights and scales from 64 inputs, in eval mode."""
