@@ -54,7 +54,7 @@ class Builder:
     ) -> ir.Value:
         """A new initializer."""
         name = self.fresh(stem)
-        tensor = ir.tensor(np.ascontiguousarray(array), name=name)
+        tensor = ir.tensor(np.asarray(array, order="C"), name=name)
         shape = ir.Shape(array.shape)
         value = ir.val(name, tensor.dtype, shape, const_value=tensor)
         if qtype is not None:

@@ -60,6 +60,8 @@ def check_model(model: onnx.ModelProto, max_bytes: int) -> None:
     """
     if not model.HasField("graph") or not model.graph.node:
         raise UntrustedInputError("model must contain a graph with nodes, not none")
+    if not model.graph.output:
+        raise UntrustedInputError("graph must have an output, not none")
     _check_opsets(model)
     _check_depth(model.graph, 0)
     total_bytes = 0

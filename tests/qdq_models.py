@@ -44,7 +44,7 @@ class QdqBuilder:
         self.inputs: list[onnx.ValueInfoProto] = []
         self.outputs: list[onnx.ValueInfoProto] = []
         self._rms: dict[str, float] = {}
-        self._scales: dict[str, Array] = {}
+        self.scales: dict[str, Array] = {}
         self._counts: dict[str, int] = {}
 
     # ---- the rim ----------------------------------------------------------------------
@@ -79,11 +79,20 @@ class QdqBuilder:
         """One node with one output, named after it."""
         name = name or self._fresh(op.lower())
         self.nodes.append(helper.make_node(op, inputs, [name], name=f"{name}_node", **fields))
-        known = [self._rms[value] for value in inputs if value in self._rms]
-        self._rms[name] = max(known, default=1.0)
-        if inputs and inputs[0] in self._scales:
-            self._scales[name] = self._scales[inputs[0]]  # true of the nodes that only move
+        sized = inputs if op == "Concat" else inputs[:1]
+        known = [self._rms[value] for value in sized if value in self._rms]
+        shrink = 0.7 if "Average" in op else 1.0  # also keeps scales apart: no systematic ties
+        self._rms[name] = max(known, default=1.0) * shrink
+        if inputs and inputs[0] in self.scales:
+            self.scales[name] = self.scales[inputs[0]]  # true of the nodes that only move
         return name
+
+    def split(self, x: str, sizes: str, names: Sequence[str], *, axis: int) -> tuple[str, ...]:
+        """A Split into parts of these names."""
+        self.nodes.append(helper.make_node("Split", [x, sizes], names, name="split", axis=axis))
+        for name in names:
+            self._rms[name], self.scales[name] = self._rms[x], self.scales[x]
+        return tuple(names)
 
     def constant(self, array: Array, stem: str = "const") -> str:
         """An initializer."""
@@ -122,7 +131,7 @@ class QdqBuilder:
             if bits < 8 or narrow:
                 codes = self._clip_codes(codes, low, high, dtype)
             made = self.node("DequantizeLinear", [codes, *operands], stem)
-        self._scales[made] = np.array([number], np.float32)
+        self.scales[made] = np.array([number], np.float32)
         self._rms[made] = self._rms[x]
         return made
 
@@ -139,7 +148,10 @@ class QdqBuilder:
         narrow = signed and not zero_points and bits > 1
         low, high = code_range(bits, signed, narrow)
         count = 1 if axis is None else shape[axis]
-        scale = np.array([self._round(s) for s in self.rng.uniform(0.01, 0.03, count)])
+        # Channels differ by a factor of 3, and the layer keeps the size of its input, roughly.
+        fan_in = math.prod(shape) / (shape[0] if axis is None else shape[axis])
+        unit = math.sqrt(12 / fan_in) / (high - low)
+        scale = np.array([self._round(unit * s) for s in self.rng.uniform(0.5, 1.5, count)])
         codes = self.rng.integers(low, high, shape, endpoint=True)
         zeros = (
             self.rng.integers(low // 2, high // 2 + 1, count) if zero_points else [0] * count
@@ -155,7 +167,7 @@ class QdqBuilder:
 
     def bias(self, count: int, x: str, weight: str, *, kind: str = "int32") -> str:
         """A bias at the scale of the products ("int32"), at another ("other") or "float"."""
-        scale = (self._scales[x] * self._scales[weight]).astype(np.float32)
+        scale = (self.scales[x] * self.scales[weight]).astype(np.float32)
         scale = np.broadcast_to(scale, (count,))
         codes = self.rng.integers(-2000, 2001, count)
         if kind == "float":
@@ -193,6 +205,11 @@ class QdqBuilder:
         made = self.node("Conv", operands, name, **fields)
         self._rms[made] = self._rms[x] * self._rms[w] * math.sqrt(math.prod(shape[1:]))
         return made
+
+    def conv_float(self, x: str, shape: Sequence[int], name: str) -> str:
+        """A convolution with weights that nothing quantized."""
+        w = self.constant(self.rng.standard_normal(shape).astype(np.float32), "floats")
+        return self.node("Conv", [x, w], name)
 
     def gemm(
         self,
@@ -304,7 +321,7 @@ class QdqBuilder:
             ]
             fields = {} if axis is None else {"axis": axis}
             made = self.node("DequantizeLinear", [stored, *operands], stem, **fields)
-        self._scales[made] = scale
+        self.scales[made] = scale
         self._rms[made] = float(np.sqrt(np.mean(real**2))) + 1e-9
         return made
 
