@@ -127,6 +127,17 @@ def test_ties_go_to_the_even_index():
     assert codec.decode(codec.encode(x, quantizer=sq)).tolist() == [0.0, 2.0, 2.0]
 
 
+def test_the_step_of_integers_is_at_least_one():
+    assert codec.UniformQuantizer(8).fit(np.array([3, 9], np.int8)).step == 1.0
+    assert codec.UniformQuantizer(2).fit(np.array([3, 9], np.int8)).step == 2.0
+
+
+@given(st.floats(0.01, 100, width=32), st.integers(1, 8))
+def test_the_last_value_is_not_below_the_maximum(high: float, bits: int):
+    grid = codec.UniformQuantizer(bits).fit(np.array([0, high], np.float32))
+    assert high <= grid.step * (2**bits - 1) <= high * (1 + 2**-22)
+
+
 def test_zero_after_relu_stays_zero():
     x = activations(5000, "float32")
     back = codec.decode(codec.encode(x, quantizer="sq", bits=3))
