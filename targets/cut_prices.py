@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from joulecut.compiler.cost import Cost, cost_of_layer
 from joulecut.compiler.cut import Cut
-from joulecut.compiler.errors import UnsupportedError
+from joulecut.compiler.errors import CutError
 from joulecut.compiler.graph import Graph
 from joulecut.compiler.layers import layers
 from joulecut.hw.energy import EnergyBreakdown
@@ -50,10 +50,10 @@ def cheapest(priced: Sequence[PricedCut]) -> PricedCut:
     """The cut of least modelled energy at the edge; the first of equals.
 
     Raises:
-        UnsupportedError: there is no cut.
+        CutError: there is nothing to choose from.
     """
     if not priced:
-        raise UnsupportedError("graph must have a legal cut, and it has none")
+        raise CutError("graph must have a cut to choose from, not none; name the tensors")
     return min(priced, key=lambda each: each.energy.total_pj)
 
 

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Protocol
 
-from joulecut.compiler.cost import Cost, cost_of_layer
-from joulecut.compiler.cut import Cut
-from joulecut.compiler.errors import CutError
-from joulecut.compiler.graph import Graph, name_of
-from joulecut.compiler.precedence import bits, precedence
+from joulecut.compiler.cost import Cost
 from joulecut.hw.energy import (
     Bound,
     EnergyBreakdown,
@@ -67,32 +62,3 @@ def price(
         radio_pj=radio.energy_j(bits_sent) * _PJ_PER_J,
         tables=(table.name,),
     )
-
-
-def price_cuts(
-    graph: Graph, cuts: Sequence[Cut], table: EnergyTable, radio: Radio, memory: str = "dram"
-) -> list[EnergyBreakdown]:
-    """Energy of the edge for each cut of a graph, its tensors sent as they are, uncoded."""
-    order = precedence(graph)
-    costs = [cost_of_layer(layer) for layer in order.layers]
-    number = {name_of(value): v for v, value in enumerate(order.values)}
-    prices: list[EnergyBreakdown] = []
-    for cut in cuts:
-        edge = order.smallest_edge(frozenset(number[name] for name in cut.tensors))
-        spent = sum((costs[i] for i in bits(edge)), Cost())
-        prices.append(price(spent, 8 * cut.nbytes, table, radio, memory))
-    return prices
-
-
-def cheapest_cut(
-    graph: Graph, cuts: Sequence[Cut], table: EnergyTable, radio: Radio, memory: str = "dram"
-) -> Cut:
-    """The cut whose edge costs the least energy; of equals, the first.
-
-    Raises:
-        CutError: there is nothing to choose from.
-    """
-    if not cuts:
-        raise CutError("graph must have a cut to choose from, not none; name the tensors")
-    prices = price_cuts(graph, cuts, table, radio, memory)
-    return min(zip(prices, cuts, strict=True), key=lambda both: both[0].total_pj)[1]

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from integer_graphs import NETWORKS
 
-from joulecut.compiler.cost import Cost, cost
-from joulecut.compiler.cut import cuts
-from joulecut.compiler.errors import CutError
-from joulecut.compiler.plan import partition
+from joulecut.compiler.cost import Cost
 from joulecut.hw.energy import load_table
 from joulecut.hw.radio import FadingLink, RadioLink, rayleigh_gains
-from joulecut.targets.price import cheapest_cut, price, price_cuts
+from joulecut.targets.price import price
 
 TABLE = load_table("horowitz_45nm")
 LINK = RadioLink()
@@ -49,32 +45,3 @@ def test_bits_are_sent_over_the_radio():
     assert price(Cost(), 1e6, TABLE, fading).radio_pj == pytest.approx(
         fading.time_s(1e6) * 1e-3 * 1e12
     )
-
-
-@pytest.mark.parametrize("name", ["digits", "resnet8", "two_inputs"])
-def test_cuts_are_priced_as_their_parts_are(name: str):
-    graph = NETWORKS[name]()
-    found = cuts(graph)
-    prices = price_cuts(graph, found, TABLE, LINK)
-    for cut, energy in zip(found, prices, strict=True):
-        edge = cost(partition(graph, cut).edge.graph)
-        assert energy == price(edge, 8 * cut.nbytes, TABLE, LINK)
-    best = cheapest_cut(graph, found, TABLE, LINK)
-    assert prices[found.index(best)].total_pj == min(each.total_pj for each in prices)
-
-
-def test_a_worse_link_moves_the_cheapest_cut_deeper():
-    """The point of the paper: send early over a good channel, compute over a bad one."""
-    graph = NETWORKS["digits"]()
-    found = cuts(graph)
-    edges = [
-        cheapest_cut(graph, found, TABLE, RadioLink(gain=gain)).edge_macs
-        for gain in (10, 0.1, 0.01, 0.001)
-    ]
-    assert edges == sorted(edges)
-    assert edges[0] < edges[-1]
-
-
-def test_there_must_be_a_cut():
-    with pytest.raises(CutError, match="graph must have a cut to choose from, not none"):
-        cheapest_cut(NETWORKS["digits"](), [], TABLE, LINK)

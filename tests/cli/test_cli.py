@@ -1,0 +1,253 @@
+"""The verbs as a user types them: output, JSON, exit codes and what errors say."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+from qdq_models import network, write
+
+from joulecut.compiler.graph import input_specs
+from joulecut.compiler.load import load
+
+
+def joulecut(*words: str | Path, expect: int = 0) -> subprocess.CompletedProcess[str]:
+    """Run the command; its exit code must be as expected."""
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", "from joulecut.cli import main; main()", *map(str, words)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "COLUMNS": "300", "NO_COLOR": "1"},
+    )
+    assert done.returncode == expect, done.stdout + done.stderr
+    return done
+
+
+def document(*words: str | Path, expect: int = 0) -> dict[str, Any]:
+    return json.loads(joulecut(*words, "--json", expect=expect).stdout)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write(network("convnet", dialect="QCDQ"), tmp_path_factory.mktemp("cli"))
+
+
+@pytest.fixture(scope="module")
+def bundle(model: Path) -> Path:
+    """Both parts for this machine's architecture, so that no emulator is needed."""
+    path = model.with_suffix(".bundle")
+    joulecut("build", model, "--edge", "x86_64", "--out", path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def samples(model: Path) -> Path:
+    (spec,) = input_specs(load(model))
+    rng = np.random.default_rng(0)
+    path = model.with_name("x.npy")
+    np.save(path, rng.standard_normal((6, *spec.shape[1:])).astype(np.float32))
+    return path
+
+
+class TestAnalyze:
+    def test_lists_dialect_layers_cuts_and_prices(self, model: Path):
+        found = document("analyze", model)
+        assert found["dialect"] == "QCDQ"
+        assert found["cuts_complete"] is True
+        assert sum(layer["macs"] for layer in found["layers"]) == found["macs"] > 0
+        for cut in found["cuts"]:
+            parts = cut["compute_pj"] + cut["memory_pj"] + cut["radio_pj"]
+            assert cut["total_pj"] == pytest.approx(parts)
+            assert cut["provenance"] == "modelled"
+            assert cut["edge_macs"] + cut["cloud_macs"] == found["macs"]
+
+    def test_the_pareto_front_is_what_nothing_beats(self, model: Path):
+        cuts = document("analyze", model)["cuts"]
+        for cut in cuts:
+            beaten = any(
+                other["edge_macs"] <= cut["edge_macs"]
+                and other["bytes"] <= cut["bytes"]
+                and (other["edge_macs"], other["bytes"]) != (cut["edge_macs"], cut["bytes"])
+                for other in cuts
+            )
+            assert not (cut["pareto"] and beaten)
+
+    def test_a_table_for_people(self, model: Path):
+        shown = joulecut("analyze", model)
+        assert "legal cuts" in shown.stdout
+        assert "QCDQ" in shown.stderr
+
+    def test_a_worse_channel_costs_more_radio_energy_only(self, model: Path):
+        good = document("analyze", model)["cuts"][0]
+        bad = document("analyze", model, "--gain", "0.01")["cuts"][0]
+        assert bad["radio_pj"] > good["radio_pj"]
+        assert bad["compute_pj"] == good["compute_pj"]
+
+    def test_unsupported_nodes_are_all_listed_with_code_3(self, tmp_path: Path):
+        x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 4])
+        y = helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 4])
+        nodes = [
+            helper.make_node("Softmax", ["x"], ["a"], name="first"),
+            helper.make_node("Erf", ["a"], ["y"], name="second"),
+        ]
+        graph = helper.make_graph(nodes, "bad", [x], [y])
+        path = tmp_path / "bad.onnx"
+        onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]), path)
+        said = joulecut("analyze", path, expect=3).stderr
+        assert "Softmax 'first'" in said
+        assert "Erf 'second'" in said
+
+    def test_a_damaged_file_is_code_5(self, tmp_path: Path):
+        path = tmp_path / "broken.onnx"
+        path.write_bytes(b"not a model at all")
+        assert "must be an ONNX file" in joulecut("analyze", path, expect=5).stderr
+
+    def test_a_missing_file_is_code_2(self, tmp_path: Path):
+        said = joulecut("analyze", tmp_path / "none.onnx", expect=2).stderr
+        assert "model must be a file" in said
+
+    def test_a_wrong_price_or_radio_is_code_2(self, model: Path):
+        assert "7nm" in joulecut("analyze", model, "--energy", "7nm", expect=2).stderr
+        said = joulecut("analyze", model, "--bandwidth-hz", "0", expect=2).stderr
+        assert "bandwidth_hz must be finite and positive, not 0" in said
+
+
+class TestBuild:
+    def test_twice_gives_identical_bytes(self, model: Path, bundle: Path, tmp_path: Path):
+        again = tmp_path / "again.bundle"
+        joulecut("build", model, "--edge", "x86_64", "--out", again)
+        first = {p.relative_to(bundle): p for p in sorted(bundle.rglob("*")) if p.is_file()}
+        second = {p.relative_to(again): p for p in sorted(again.rglob("*")) if p.is_file()}
+        assert first.keys() == second.keys()
+        for name, path in first.items():
+            assert path.read_bytes() == second[name].read_bytes(), name
+
+    def test_a_configuration_and_its_overrides(self, model: Path, tmp_path: Path):
+        config = tmp_path / "split.yaml"
+        config.write_text(f"model: {model}\nedge: x86_64\nout: a.zip\n")
+        cut = document("analyze", model)["cuts"][1]["tensors"]
+        built = document(
+            "build", config, "--set", f"cut={json.dumps(cut)}", "--set", "codec.bits=4"
+        )
+        assert built["cut"]["tensors"] == cut
+        assert (tmp_path / "a.zip").is_file()
+
+    def test_an_illegal_cut_is_code_2(self, model: Path, tmp_path: Path):
+        said = joulecut(
+            "build", model, "--cut", "nowhere", "--out", tmp_path / "b", expect=2
+        ).stderr
+        assert "cut tensor must be a value of the graph, not 'nowhere'" in said
+        assert not (tmp_path / "b").exists()
+
+    def test_options_of_a_model_do_not_go_with_a_configuration(self, tmp_path: Path):
+        config = tmp_path / "split.yaml"
+        config.write_text("model: a.onnx\nout: b\n")
+        said = joulecut("build", config, "--edge", "armv7", expect=2).stderr
+        assert "--edge must go with a model (.onnx)" in said
+
+    def test_an_unknown_target_is_code_2(self, model: Path, tmp_path: Path):
+        said = joulecut(
+            "build", model, "--edge", "aarch65", "--out", tmp_path / "b", expect=2
+        ).stderr
+        assert "the closest is aarch64" in said
+
+
+class TestVerify:
+    def test_all_engines_on_an_intact_bundle(self, bundle: Path):
+        found = document("verify", bundle, "--against", "reference,tvm,onnxrt")
+        assert found["ok"] is True
+        assert {"reference", "tvm", "onnxrt"} <= {each["engine"] for each in found["results"]}
+
+    def test_a_changed_byte_is_code_5(self, bundle: Path, tmp_path: Path):
+        copy = tmp_path / "copy.bundle"
+        subprocess.run(["cp", "-r", bundle, copy], check=True)
+        library = copy / "edge" / "libmodel.so"
+        data = bytearray(library.read_bytes())
+        data[len(data) // 2] ^= 1
+        library.write_bytes(data)
+        assert "libmodel.so" in joulecut("verify", copy, expect=5).stderr
+
+    def test_an_accuracy_below_its_baseline_is_code_1(
+        self, bundle: Path, samples: Path, tmp_path: Path
+    ):
+        outputs = tmp_path / "y.npz"
+        joulecut("run", bundle, "--input", samples, "--out", outputs)
+        (logits,) = np.load(outputs).values()
+        classes = logits.reshape(len(logits), -1).argmax(axis=1)
+        right, wrong = tmp_path / "right.npy", tmp_path / "wrong.npy"
+        np.save(right, classes)
+        np.save(wrong, classes + 1)
+        stored = tmp_path / "baseline.json"
+        given = ("verify", bundle, "--against", "reference", "--input", samples, "--labels")
+        found = document(*given, right, "--store-baseline", stored)
+        assert found["accuracy"] == {"value": 1.0, "provenance": "measured"}
+        joulecut(*given, right, "--baseline", stored)
+        said = joulecut(*given, wrong, "--baseline", stored, expect=1).stderr
+        assert "top1 must be at least 0.998" in said
+
+    def test_a_baseline_needs_labels(self, bundle: Path, tmp_path: Path):
+        said = joulecut("verify", bundle, "--baseline", tmp_path / "b.json", expect=2).stderr
+        assert "--baseline and --store-baseline need --labels and --input" in said
+
+
+class TestRunAndProfile:
+    def test_run_counts_what_crosses(self, bundle: Path, samples: Path):
+        found = document("run", bundle, "--input", samples)
+        assert found["samples"] == 6
+        assert found["entropy_bytes"]["value"] <= found["coded_bytes"]["value"]
+
+    def test_run_without_samples_takes_the_vectors(self, bundle: Path):
+        assert document("run", bundle)["samples"] == 2
+
+    def test_the_number_of_inputs_must_fit(self, bundle: Path, samples: Path):
+        said = joulecut("run", bundle, "--input", samples, "--input", samples, expect=2).stderr
+        assert "--input must be given once for each of the inputs" in said
+
+    def test_a_file_that_is_no_array_is_code_2(self, bundle: Path, model: Path):
+        said = joulecut("run", bundle, "--input", model, expect=2).stderr
+        assert "samples must be a .npy array" in said
+
+    def test_profile_says_where_each_number_comes_from(self, bundle: Path, tmp_path: Path):
+        trace = tmp_path / "t.json"
+        found = document("profile", bundle, "--part", "cloud", "--trace", trace)
+        assert found["part"] == "cloud"
+        for layer in found["layers"]:
+            origins = {name: q[2] for name, q in layer["quantities"].items()}
+            assert origins["time_min"] == "measured"
+            assert origins["energy"] == "modelled"
+        assert json.loads(trace.read_text())["traceEvents"]
+
+    def test_a_part_must_be_edge_or_cloud(self, bundle: Path):
+        said = joulecut("profile", bundle, "--part", "fog", expect=2).stderr
+        assert "--part must be edge or cloud, not 'fog'" in said
+
+    def test_an_unknown_device_is_code_2(self, bundle: Path):
+        joulecut("run", bundle, "--edge-device", "toaster", expect=2)
+
+
+def test_doctor_names_what_is_here_and_how_to_get_the_rest():
+    checks = {check["name"]: check for check in document("doctor")["checks"]}
+    assert checks["numpy"]["found"] == np.__version__
+    for check in checks.values():
+        assert bool(check["found"]) != bool(check["fix"]), check
+
+
+def test_version_and_help():
+    assert joulecut("--version").stdout.startswith("joulecut 0.")
+    for verb in ("analyze", "build", "verify", "profile", "run", "train", "doctor"):
+        assert verb in joulecut("--help").stdout
+        assert "--json" in joulecut(verb, "--help").stdout
+
+
+def test_train_must_know_its_data_set(tmp_path: Path):
+    said = joulecut("train", "--out", tmp_path / "m.onnx", "--dataset", "cats", expect=2).stderr
+    assert "dataset must be one of" in said
