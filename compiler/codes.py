@@ -52,7 +52,8 @@ class Codes:
 
     def encode(self, x: Array, rounding: Callable[[Array], Array] = np.rint) -> Array:
         """The codes of an array."""
-        scaled = np.asarray(x / self._along(self.scale, x.ndim), np.float32)
+        with np.errstate(over="ignore"):  # infinity is clamped like any large number
+            scaled = np.asarray(x / self._along(self.scale, x.ndim), np.float32)
         shifted = rounding(scaled).astype(np.float64) + self._along(self.zero_point, x.ndim)
         return np.clip(shifted, self.low, self.high).astype(self.dtype)
 

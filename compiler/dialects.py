@@ -316,11 +316,12 @@ def _checked(
         raise UntrustedInputError(
             f"scale of {label} must be finite and positive, not {_worst(scales)}"
         )
-    zeros = zero_point.astype(np.int64).reshape(-1)
-    if not ((zeros >= low) & (zeros <= high)).all():
+    given = zero_point.reshape(-1)
+    if not given.size or not ((given >= low) & (given <= high)).all():
         raise UntrustedInputError(
-            f"zero point of {label} must be in {low}..{high}, not {zeros.tolist()[:4]}"
+            f"zero point of {label} must be in {low}..{high}, not {given.tolist()[:4]}"
         )
+    zeros = given.astype(np.int64)
     output = shape_of(node.outputs[0])
     for what, numbers in (("scale", scales), ("zero point", zeros)):
         if numbers.size > 1 and (axis >= len(output) or numbers.size != output[axis]):

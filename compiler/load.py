@@ -23,6 +23,7 @@ from joulecut.compiler.errors import (
 )
 from joulecut.compiler.graph import Graph, name_of, nodes, op_key
 from joulecut.compiler.model_checks import check_finite, check_model, read_external_data
+from joulecut.compiler.node_checks import check_nodes
 from joulecut.compiler.shapes import infer_shapes, pin_batch, record_shapes
 from joulecut.compiler.support import ACCUMULATING, SHAPE_ONLY, findings_of, refuse
 from joulecut.compiler.tidy import tidy
@@ -53,6 +54,7 @@ def load(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES, batch: int
     model = _parse(Path(path), max_bytes)
     check_model(model, max_bytes)
     refuse(findings_of(model), "all operators of the model")
+    check_nodes(model)
     refuse(pin_batch(model, batch), "all inputs of the model")
     read_external_data(model, Path(path).parent)
     check_finite(model)

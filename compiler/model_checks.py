@@ -10,9 +10,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import Message
 from onnx import TensorProto
 
 from joulecut.compiler.errors import UntrustedInputError
@@ -58,6 +61,7 @@ def check_model(model: onnx.ModelProto, max_bytes: int) -> None:
     Raises:
         UntrustedInputError: the first thing that a sound file cannot contain.
     """
+    _check_text(model)
     if not model.HasField("graph") or not model.graph.node:
         raise UntrustedInputError("model must contain a graph with nodes, not none")
     if not model.graph.output:
@@ -158,6 +162,22 @@ def check_finite(model: onnx.ModelProto) -> None:
                     f"tensor '{tensor.name}' must hold numbers, and "
                     f"{int(np.isnan(array).sum())} of its {array.size} are NaN"
                 )
+
+
+def _check_text(message: Message) -> None:
+    """Every string is text: protobuf hands out what is not UTF-8 as bytes."""
+    fields: list[tuple[FieldDescriptor, Any]] = list(message.ListFields())
+    for field, value in fields:
+        many: list[Any] = list(value) if field.is_repeated else [value]
+        if field.type == FieldDescriptor.TYPE_STRING:
+            for item in many:
+                if not isinstance(item, str):
+                    raise UntrustedInputError(
+                        f"{field.full_name} must be UTF-8 text, not {item!r:.60}"
+                    )
+        elif field.type == FieldDescriptor.TYPE_MESSAGE:
+            for item in many:
+                _check_text(item)
 
 
 def _whole(text: str, name: str, what: str) -> int:

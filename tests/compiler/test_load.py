@@ -258,6 +258,21 @@ def _clash(model: onnx.ModelProto) -> None:
     model.graph.input[0].type.tensor_type.shape.dim[1].dim_value = 5
 
 
+def _attribute(index: int, **fields: Any) -> Damage:
+    def damage(model: onnx.ModelProto) -> None:
+        node = model.graph.node[index]
+        for key, value in fields.items():
+            kept = [item for item in node.attribute if item.name != key]
+            del node.attribute[:]
+            node.attribute.extend([*kept, helper.make_attribute(key, value)])
+
+    return damage
+
+
+def _third_input(model: onnx.ModelProto) -> None:
+    del model.graph.node[-1].input[1:]
+
+
 def _external(location: str, **fields: str) -> Damage:
     def damage(model: onnx.ModelProto) -> None:
         weights = tensor(model, "weight_codes")
@@ -270,6 +285,15 @@ def _external(location: str, **fields: str) -> Damage:
 
 
 DAMAGES: dict[str, tuple[Damage, str]] = {
+    "attribute of another type": (
+        _attribute(-1, transB="yes"),
+        "attribute 'transB' of Gemm 'fc_node' must be INT, not STRING",
+    ),
+    "attribute unknown": (
+        _attribute(-1, color=3),
+        "'color' .* must be defined by the operator",
+    ),
+    "operand missing": (_third_input, "Gemm 'fc_node' must have 2 to 3 inputs, not 1"),
     "no outputs": (lambda m: m.graph.ClearField("output"), "graph must have an output"),
     "empty graph": (lambda m: m.graph.Clear(), "must contain a graph with nodes"),
     "raw data too short": (_truncate_raw, "must hold 12 bytes, not 11"),
@@ -336,6 +360,13 @@ def test_quant_nodes_are_checked(field: str, value: float, message: str, tmp_pat
     _set(field, np.array(value, np.float32))(model)
     with pytest.raises(UntrustedInputError, match=message):
         load(write(model, tmp_path))
+
+
+def test_names_must_be_text(tmp_path: Path):
+    path = tmp_path / "m.onnx"
+    path.write_bytes(small().SerializeToString().replace(b"weight_codes", b"weight\xffcodes"))
+    with pytest.raises(UntrustedInputError, match="input must be UTF-8 text, not b'weight"):
+        load(path)
 
 
 def test_sizes_are_checked_before_parsing(tmp_path: Path):
