@@ -135,7 +135,7 @@ def test_the_step_of_integers_is_at_least_one():
 @pytest.mark.parametrize("bits", range(1, 9))
 def test_the_last_value_is_not_below_the_maximum(bits: int):
     for high in np.linspace(0.01, 100, 500, dtype=np.float32):  # rounding down misses 55
-        grid = codec.UniformQuantizer(bits).fit(np.array([0, high]))
+        grid = codec.UniformQuantizer(bits).fit(np.array([0, high], np.float32))
         assert float(high) <= grid.step * (2**bits - 1) <= float(high) * (1 + 2**-22)
 
 
