@@ -9,8 +9,8 @@ from joulecut.compiler.graph import Graph, Value, name_of, nodes, values
 from joulecut.compiler.passes.infra import Pass
 
 # torch names a value by its module's path, its operator and its place: /stage/conv/Conv_output_0;
-# the lowering appends what the value has become: _q, _acc.
-EXPORTED = re.compile(r"/(?:(?P<path>.+)/)?(?P<op>[^/]+?)_output_\d+(?P<role>(?:_[a-z]+)*)(?:_\d+)?")
+# onnxruntime's quantizer appends _QuantizeLinear_Output, the lowering _q or _acc.
+EXPORTED = re.compile(r"/(?:(?P<path>.+)/)?(?P<op>[^/]+?)_output_\d+(?P<role>(?:_[A-Za-z]+)*)(?:_\d+)?")
 
 # Modules inside of Brevitas' own layers, which no user has written.
 SCAFFOLDING = frozenset(

@@ -28,6 +28,7 @@ def first_names(graph: Graph, count: int) -> list[str]:
         ("/pool1/MaxPool_output_0_q", "pool1"),
         ("/blocks.0/conv/Conv_output_0_acc", "blocks.0/conv_acc"),
         ("/Add_output_0", "Add"),
+        ("/pool/GlobalAveragePool_output_0_QuantizeLinear_Output", "pool"),
         ("/Add_output_0_q_2", "Add"),
         ("conv1", "conv1"),
         ("/left/alone", "/left/alone"),
