@@ -40,18 +40,26 @@ def batch_of(specs: Sequence[TensorSpec], feeds: Mapping[str, np.ndarray]) -> in
                 f"feed '{spec.name}' must have shape {list(spec.shape)}"
                 f"{' or N in place of the 1' if batched else ''}, not {list(feed.shape)}"
             )
-        _check_values(spec, feed)
+        check_values(spec, feed)
         batches.add(len(feed) if batched else 1)
     if len(batches) > 1:
         raise ConfigError(f"feeds must have one batch size, not {sorted(batches)}")
     return batches.pop() if batched and batches else None
 
 
-def _check_values(spec: TensorSpec, feed: np.ndarray) -> None:
-    if feed.dtype != np.dtype(spec.dtype):
+def check_values(spec: TensorSpec, feed: np.ndarray) -> None:
+    """Refuse a feed of another type, one that is not finite, or integers out of range.
+
+    Raises:
+        ConfigError: naming the feed, and where in it the fault is.
+    """
+    if feed.dtype.name != spec.dtype:
         raise ConfigError(f"feed '{spec.name}' must be {spec.dtype}, not {feed.dtype}")
     if feed.dtype.kind == "f" and not np.isfinite(feed).all():
-        raise ConfigError(f"feed '{spec.name}' must be finite, not NaN or infinite")
+        place = np.argwhere(~np.isfinite(feed))[0].tolist()
+        raise ConfigError(
+            f"feed '{spec.name}' must be finite, not {feed[tuple(place)]} at {place}"
+        )
     if spec.qtype is not None and feed.size:
         low, high = int(feed.min()), int(feed.max())
         if low < spec.qtype.low or high > spec.qtype.high:

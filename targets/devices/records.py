@@ -14,6 +14,7 @@ from typing import Any, cast
 import numpy as np
 
 from joulecut.compiler.errors import ConfigError, DeviceError, UntrustedInputError
+from joulecut.compiler.feeds import check_values
 from joulecut.compiler.graph import sizes
 from joulecut.compiler.quant import TensorSpec
 
@@ -91,10 +92,10 @@ def check_feeds(feeds: Mapping[str, np.ndarray], specs: Sequence[TensorSpec]) ->
     """
     wanted = [spec.name for spec in specs]
     if set(feeds) != set(wanted):
-        raise ConfigError(f"inputs must be {_names(wanted)}, not {_names(feeds)}")
+        raise ConfigError(f"feeds must be {_names(wanted)}, not {_names(feeds)}")
     counts = {spec.name: _check_feed(np.asarray(feeds[spec.name]), spec) for spec in specs}
     if len(set(counts.values())) != 1:
-        raise ConfigError(f"inputs must hold the same number of samples, not {counts}")
+        raise ConfigError(f"feeds must hold the same number of samples, not {counts}")
     return next(iter(counts.values()))
 
 
@@ -104,26 +105,13 @@ def _names(names: Iterable[str]) -> str:
 
 def _check_feed(array: np.ndarray, spec: TensorSpec) -> int:
     """The number of samples in one input."""
-    if array.dtype.name != spec.dtype:
-        raise ConfigError(f"input '{spec.name}' must be {spec.dtype}, not {array.dtype.name}")
     shape = sample_shape(spec)
     if array.shape[1:] != shape or array.ndim != len(shape) + 1:
         wanted = ", ".join(map(str, ("N", *shape)))
-        raise ConfigError(f"input '{spec.name}' must be [{wanted}], not {list(array.shape)}")
+        raise ConfigError(f"feed '{spec.name}' must be [{wanted}], not {list(array.shape)}")
     if not len(array):
-        raise ConfigError(f"input '{spec.name}' must hold at least one sample, not none")
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
-        place = np.argwhere(~np.isfinite(array))[0].tolist()
-        raise ConfigError(
-            f"input '{spec.name}' must be finite, not {array[tuple(place)]} at {place}"
-        )
-    if spec.qtype is not None:
-        low, high = spec.qtype.low, spec.qtype.high
-        if array.min() < low or array.max() > high:
-            raise ConfigError(
-                f"input '{spec.name}' must lie in {low}..{high}, "
-                f"not in {array.min()}..{array.max()}"
-            )
+        raise ConfigError(f"feed '{spec.name}' must hold at least one sample, not none")
+    check_values(spec, array)
     return len(array)
 
 

@@ -458,9 +458,9 @@ Q = TensorSpec("q", (1, 2), "uint8", QType(4, False, (1.0,)))
 @pytest.mark.parametrize(
     ("feeds", "specs", "text"),
     [
-        ({}, [X], r"inputs must be 'x', not none"),
-        ({"y": np.zeros((1, 2))}, [X], r"inputs must be 'x', not 'y'"),
-        ({"x": np.zeros((1, 2))}, [X], r"input 'x' must be float32, not float64"),
+        ({}, [X], r"feeds must be 'x', not none"),
+        ({"y": np.zeros((1, 2))}, [X], r"feeds must be 'x', not 'y'"),
+        ({"x": np.zeros((1, 2))}, [X], r"feed 'x' must be float32, not float64"),
         ({"x": np.zeros((1, 3), np.float32)}, [X], r"'x' must be \[N, 2\], not \[1, 3\]"),
         ({"x": np.zeros(2, np.float32)}, [X], r"'x' must be \[N, 2\], not \[2\]"),
         ({"x": np.zeros((0, 2), np.float32)}, [X], r"must hold at least one sample, not none"),
@@ -469,7 +469,7 @@ Q = TensorSpec("q", (1, 2), "uint8", QType(4, False, (1.0,)))
             [X],
             r"'x' must be finite, not nan at \[1, 0\]",
         ),
-        ({"q": np.full((1, 2), 16, np.uint8)}, [Q], r"'q' must lie in 0..15, not in 16..16"),
+        ({"q": np.full((1, 2), 16, np.uint8)}, [Q], r"'q' must be in 0..15, not 16..16"),
         (
             {"x": np.zeros((1, 2), np.float32), "q": np.zeros((2, 2), np.uint8)},
             [X, Q],

@@ -114,7 +114,7 @@ def test_session_refuses_what_it_does_not_know(native: Bundle):
     with InferenceSession(native) as session:
         with pytest.raises(ConfigError, match=r"outputs must be among .*, not \['y'\]"):
             session.run(["y"], feeds)
-        with pytest.raises(ConfigError, match=r"inputs must be 'image', 'state', not 'image'"):
+        with pytest.raises(ConfigError, match=r"feeds must be 'image', 'state', not 'image'"):
             session.run(None, {"image": feeds["image"]})
         with pytest.raises(ConfigError, match=r"'state' must be float32, not float64"):
             session.run(None, feeds | {"state": feeds["state"].astype(np.float64)})
