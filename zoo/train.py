@@ -55,7 +55,8 @@ class TrainConfig:
         shift_pixels: each image moves by up to so many pixels both ways, at random.
         train_count: learn from the first so many images only; None takes all.
         held_out_count: judge by the first so many held-out images only; None takes all.
-        threads: of torch; part of the recipe, since it orders the sums.
+        threads: of torch; part of the recipe, since it orders the sums. On a busy machine
+            several wait for one another: two took four times the processor time of one.
     """
 
     directory: Path
@@ -71,7 +72,7 @@ class TrainConfig:
     shift_pixels: int = 2
     train_count: int | None = None
     held_out_count: int | None = None
-    threads: int = 2
+    threads: int = 1
 
     def __post_init__(self) -> None:
         if self.dataset not in DATASETS:
