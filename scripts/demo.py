@@ -7,6 +7,7 @@ Finished steps are kept under out/demo, so a second run is quick.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sys
 import time
@@ -75,7 +76,9 @@ def train() -> Trained:
     images, labels = held_out.images[:SAMPLES], held_out.labels[:SAMPLES]
     model = OUT / "digits.onnx"
     say("train the digit network with Brevitas: int8 weights and activations, 4,000 digits")
-    result = train_network(TrainConfig(directory=OUT / "training"), show)
+    recipe = TrainConfig(directory=OUT).recipe
+    folder = OUT / f"training-{hashlib.sha256(recipe.encode()).hexdigest()[:8]}"
+    result = train_network(TrainConfig(directory=folder), show)
     export_qcdq(load_trained(result.path), images[:1], model)
     say(f"  held-out accuracy {result.accuracy:.3f} (measured); exported {model.name} (QCDQ)")
     if result.accuracy < REQUIRED_ACCURACY:
@@ -136,7 +139,7 @@ def show_table(rows: Sequence[CutRow], best: CutRow) -> None:
 
 
 def verify_and_profile(bundle: Path, edge_device: str) -> tuple[Report, dict[str, Profile]]:
-    """All engines on the cheapest cut's bundle, and what each layer of it costs."""
+    """All engines on one bundle, and what each of its layers costs."""
     report = jc.verify(bundle, ["reference", "tvm", "onnxrt"])
     shown = Table(title=f"verify {bundle.name}", title_justify="left")
     rows = report.rows()
@@ -171,7 +174,8 @@ def main() -> None:
         trained_accuracy=trained.accuracy,
         table=table,
         radio=radio,
-        directory=OUT / "cuts",
+        directory=OUT / f"cuts-{edge}",
+        source=trained.model.read_bytes(),
         edge=edge,
         edge_device=edge_device,
     )
@@ -179,7 +183,10 @@ def main() -> None:
     rows = run_cuts(study, found)
     best = cut_table.cheapest(rows)
     show_table(rows, best)
-    bundle = study.bundle_path(found[rows.index(best)])
+    # Where sending the input itself is cheapest, the edge has nothing to verify or to profile.
+    busy = cut_table.cheapest([row for row in rows if row.edge_macs])
+    bundle = study.bundle_path(found[rows.index(busy)])
+    say(f"verify and profile the cheapest cut with work on the edge: {busy.cut}")
     report, profiles = verify_and_profile(bundle, edge_device)
     page = study_page(study, rows, report, profiles, machine_line())
     (OUT / "report.html").write_text(page, encoding="utf-8")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 from demo import OUT, train
@@ -44,7 +43,8 @@ def main() -> None:
             trained_accuracy=trained.accuracy,
             table=load_table("horowitz_45nm"),
             radio=RadioLink(),
-            directory=cuts_directory(edge),
+            directory=OUT / f"cuts-{edge}",
+            source=trained.model.read_bytes(),
             edge=edge,
             edge_device=device,
         )
@@ -59,13 +59,6 @@ def main() -> None:
     total = np.array([(row.identical, row.inferences) for row in rows]).sum(axis=0)
     console.print(f"split == unsplit for {total[0]:,} of {total[1]:,} inferences")
     raise SystemExit(int(total[0] != total[1]))
-
-
-def cuts_directory(edge: str) -> Path:
-    """Bundles and finished rows of a target."""
-    folder = OUT / f"cuts-{edge}"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
 
 
 if __name__ == "__main__":

@@ -90,7 +90,7 @@ def _cuts(study: Study, rows: Sequence[CutRow], best: CutRow) -> Section:
 def _verification(report: Report) -> Section:
     rows = report.rows()
     return Section(
-        "Verification of the cheapest cut",
+        "Verification",
         tuple(rows[0]) if rows else (),
         [tuple(row.values()) for row in rows],
         note="The reference is the integer specification. Built code must equal it in every "

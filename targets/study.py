@@ -29,6 +29,8 @@ from joulecut.targets.build import build
 from joulecut.targets.price import price
 from joulecut.targets.session import run_split
 
+VECTORS = 4  # samples that become the test vectors of each bundle
+
 Progress = Callable[[str, int, int], None]  # cut, samples done, samples in all
 
 
@@ -50,6 +52,7 @@ class Study:
         table: energies.
         radio: the link.
         directory: bundles and finished rows go here; a study that was stopped goes on.
+        source: the model as it was exported; goes into the bundles, to compare with later.
     """
 
     graph: Graph
@@ -65,6 +68,7 @@ class Study:
     cloud_device: str = "local"
     codec: CodecConfig = field(default_factory=CodecConfig)
     batch: int = 100
+    source: bytes | None = None
 
     @property
     def samples(self) -> int:
@@ -124,6 +128,8 @@ def _row(study: Study, cut: Cut, whole: Sequence[np.ndarray], progress: Progress
         cloud=study.cloud,
         out=study.bundle_path(cut),
         codec=study.codec,
+        vectors={name: feed[:VECTORS] for name, feed in study.feeds.items()},
+        source=study.source,
     )
     finished = bundle.path.with_suffix(f".{study.digest(bundle.digest)}.json")
     if finished.is_file():

@@ -17,8 +17,8 @@ def train(
     dataset: Annotated[str, typer.Option(help="mnist or fashion-mnist.")] = "mnist",
     weight_bits: Annotated[int, typer.Option(help="2 to 8.")] = 8,
     activation_bits: Annotated[int, typer.Option(help="2 to 8.")] = 8,
-    float_epochs: Annotated[int, typer.Option(help="Epochs before quantization.")] = 10,
-    quantized_epochs: Annotated[int, typer.Option(help="Epochs with quantizers.")] = 3,
+    float_epochs: Annotated[int, typer.Option(help="Epochs before quantization.")] = 8,
+    quantized_epochs: Annotated[int, typer.Option(help="Epochs with quantizers.")] = 2,
     train_count: Annotated[
         int | None, typer.Option(help="Learn from the first so many images only.")
     ] = None,
