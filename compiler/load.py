@@ -31,6 +31,9 @@ from joulecut.compiler.tidy import tidy
 __all__ = ["dialect_of", "load"]
 
 MAX_BYTES = 2**30  # protobuf itself stops at 2 GiB
+NAMELESS = frozenset(
+    {"", "main_graph", "torch_jit", "torch-jit-export"}
+)  # what exporters write
 
 
 def load(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES, batch: int = 1) -> Graph:
@@ -58,6 +61,8 @@ def load(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES, batch: int
     refuse(pin_batch(model, batch), "all inputs of the model")
     read_external_data(model, Path(path).parent)
     check_finite(model)
+    if model.graph.name in NAMELESS:
+        model.graph.name = Path(path).stem
     return _graph_of(model)
 
 

@@ -113,12 +113,14 @@ def _layers(part: str, profile: Profile) -> Section:
         columns,
         shown,
         chart,
-        " ".join((profile.machine + ".", *profile.notes)),
+        ". ".join((profile.machine, *profile.notes)) + ".",
     )
 
 
 def _text(value: str | float) -> str:
-    return value if isinstance(value, str) else f"{value:,.6g}"
+    if isinstance(value, str):
+        return value
+    return f"{value:,.0f}" if value >= 1000 or value == int(value) else f"{value:,.3g}"
 
 
 def _origins(table: EnergyTable, radio: RadioLink) -> Section:

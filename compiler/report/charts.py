@@ -54,7 +54,7 @@ def layer_bars(names: Sequence[str], values: Sequence[float], title: str) -> Any
 def to_html(figure: Any) -> str:
     """The chart as a fragment; the page that holds it brings plotly's script once."""
     return figure.to_html(
-        full_html=False, include_plotlyjs=False, config={"displaylogo": False}
+        full_html=False, include_plotlyjs=False, config={"displayModeBar": False}
     )
 
 

@@ -78,7 +78,8 @@ COLUMNS = (
 def cells(row: CutRow) -> tuple[str, ...]:
     """The row as text, in the order of `COLUMNS`."""
     parts = (row.compute_pj, row.memory_pj, row.radio_pj)
-    shares = "/".join(f"{100 * part / row.total_pj:.0f}" for part in parts)
+    total = row.total_pj
+    shares = "/".join(f"{100 * part / total:.0f}" for part in parts) if total else "-"
     return (
         row.cut,
         f"{row.raw_bytes:,}",

@@ -52,6 +52,15 @@ def test_dialects_are_recognized(name: str, dialect: str, tmp_path: Path):
         assert all(size > 0 for size in shape_of(value))
 
 
+@pytest.mark.parametrize(("given_name", "name"), [("main_graph", "digits"), ("mine", "mine")])
+def test_a_graph_without_a_name_of_its_own_gets_that_of_its_file(
+    given_name: str, name: str, tmp_path: Path
+):
+    model = small()
+    model.graph.name = given_name
+    assert load(write(model, tmp_path, "digits.onnx")).graph.name == name
+
+
 @pytest.mark.parametrize("dialect", ["QCDQ", "QONNX"])
 def test_bit_widths_survive(dialect: str, tmp_path: Path):
     graph = load(write(small(dialect), tmp_path))

@@ -40,7 +40,11 @@ def test_exported_names_become_module_names(exported: str, short: str):
 
 def test_a_taken_name_gets_its_operator_then_stays_long():
     long = ("/fc/MatMul_output_0", "/fc/Relu_output_0", "/fc/Relu_output_1")
-    assert first_names(ShortenNames()(named(*long)), 3) == ["fc", "fc/Relu", "/fc/Relu_output_1"]
+    assert first_names(ShortenNames()(named(*long)), 3) == [
+        "fc",
+        "fc/Relu",
+        "/fc/Relu_output_1",
+    ]
 
 
 def test_a_name_that_another_value_has_is_not_taken():
