@@ -24,6 +24,7 @@ from joulecut.compiler.errors import (
 from joulecut.compiler.graph import Graph, name_of, nodes, op_key
 from joulecut.compiler.model_checks import check_finite, check_model, read_external_data
 from joulecut.compiler.node_checks import check_nodes
+from joulecut.compiler.shape_arithmetic import fold_shape_arithmetic
 from joulecut.compiler.shapes import infer_shapes, pin_batch, record_shapes
 from joulecut.compiler.support import ACCUMULATING, SHAPE_ONLY, findings_of, refuse
 from joulecut.compiler.tidy import tidy
@@ -88,6 +89,7 @@ def _parse(path: Path, max_bytes: int) -> onnx.ModelProto:
 
 
 def _graph_of(model: onnx.ModelProto) -> Graph:
+    fold_shape_arithmetic(model)
     known = infer_shapes(model)
     graph = ir.from_proto(model)
     graph.graph.sort()

@@ -12,9 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 
-from joulecut.compiler.bias_room import make_room
 from joulecut.compiler.errors import ConfigError
 
 Feed = Mapping[str, np.ndarray]
@@ -55,9 +53,6 @@ def quantize_static_qdq(float_path: Path, out_path: Path, calibration: Iterable[
             weight_type=quantize.QuantType.QInt8,
             calibrate_method=quantize.CalibrationMethod.MinMax,
         )
-    model = onnx.ModelProto.FromString(out_path.read_bytes())
-    make_room(model)
-    out_path.write_bytes(model.SerializeToString(deterministic=True))
     return out_path
 
 

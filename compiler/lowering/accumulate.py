@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import onnx_ir as ir
@@ -20,11 +20,13 @@ from joulecut.compiler.lowering.forms import (
     Term,
     Weight,
 )
+from joulecut.compiler.lowering.room import Channels
 from joulecut.compiler.lowering.state import Lowering
 from joulecut.compiler.quant import QType, qtype_of
 from joulecut.compiler.refusal import RefusedError
 
 _INT32_MAX = 2**31 - 1
+_EXACT = 2**53  # integers up to here are float64 numbers
 
 
 def conv(lowering: Lowering, node: ir.Node) -> Form:
@@ -40,19 +42,20 @@ def conv(lowering: Lowering, node: ir.Node) -> Form:
         "x_zero_point": x.zero_point,
         "w_zero_point": [int(number) for number in weight.zero_point],
     }
-    centred = weight.codes.astype(np.int64) - _along_first(weight.zero_point, weight.codes)
-    products = np.abs(centred).reshape(len(centred), -1).sum(axis=1) * x.reach
     scale = (x.scale * weight.scale).astype(np.float32)
     bias = _bias(lowering, node, scale, 1.0)
+    stored = lowering.build.carry(weight.value)
+    layer = _Layer(weight.codes, weight.zero_point, 0, stored, scale, bias, x.reach)
+    layer = _with_room(lowering, layer)
     made = Accumulation(
         "joulecut.Conv",
-        (x.value, lowering.build.carry(weight.value)),
+        (x.value, layer.stored),
         attributes,
-        bias,
-        products,
+        layer.bias,
+        layer.products,
         str(node.name),
     )
-    return accumulated(lowering, made, scale, 1, node.outputs[0])
+    return accumulated(lowering, made, layer.scale, 1, node.outputs[0])
 
 
 def gemm(lowering: Lowering, node: ir.Node) -> Form:
@@ -123,10 +126,10 @@ def accumulated(
     return Pending(Sum((term,)), stem, shape_of(old))
 
 
-def bias_codes(real: Array, scale: Array) -> Array:
+def bias_codes(real: Array, scale: Array, limit: int = _INT32_MAX) -> Array:
     """A float bias at the scale of the accumulator, rounded half to even; int64."""
     codes = np.rint(real.astype(np.float64) / scale.astype(np.float64))
-    if not (np.abs(codes) <= _INT32_MAX).all():
+    if not (np.abs(codes) <= limit).all():
         reason = "its bias is too large for int32 at the scale of its products"
         raise RefusedError(reason, "calibrate its input or its weights with larger scales")
     return codes.astype(np.int64)
@@ -148,21 +151,83 @@ def _dense(
     if turned:
         meaning = _turned_meaning(stored)
         stored = build.constant(f"{weight.value.name}_turned", codes, meaning)
-    centred = codes.astype(np.int64) - weight.zero_point
     scale = (a.scale * weight.scale * alpha).astype(np.float32)
+    bias = _bias(lowering, node, scale, beta)
+    layer = _Layer(codes, weight.zero_point, 1, stored, scale, bias, a.reach)
+    layer = _with_room(lowering, layer)
     made = Accumulation(
         "joulecut.MatMul",
-        (a.value, stored),
+        (a.value, layer.stored),
         {
             "a_zero_point": a.zero_point,
             "b_zero_point": [int(number) for number in weight.zero_point],
         },
-        _bias(lowering, node, scale, beta),
-        np.abs(centred).sum(axis=0) * a.reach,
+        layer.bias,
+        layer.products,
         str(node.name),
     )
     output = node.outputs[0]
-    return accumulated(lowering, made, scale, len(shape_of(output)) - 1, output)
+    return accumulated(lowering, made, layer.scale, len(shape_of(output)) - 1, output)
+
+
+@dataclass(frozen=True)
+class _Layer:
+    """Constant weights on their way into an accumulating node.
+
+    Attributes:
+        codes: channels lie along `axis`.
+        zero_point: int64 [1] or [C].
+        axis: of the output channels.
+        stored: the weights in the new graph.
+        scale: of the sums, float32 [1] or [C].
+        bias: int64 [C], perhaps beyond int32, or None.
+        reach: the largest |input - zero point|.
+    """
+
+    codes: Array
+    zero_point: Array
+    axis: int
+    stored: ir.Value
+    scale: Array
+    bias: Array | None
+    reach: int
+
+    @property
+    def centre(self) -> Array:
+        """The zero points, to be subtracted from the codes."""
+        others = [dim for dim in range(self.codes.ndim) if dim != self.axis]
+        return np.expand_dims(self.zero_point, others)
+
+    @property
+    def centred(self) -> Array:
+        """int64 codes whose zero is 0."""
+        return self.codes.astype(np.int64) - self.centre
+
+    @property
+    def products(self) -> Array:
+        """The largest sum of |products|, per output channel [C]."""
+        others = tuple(dim for dim in range(self.codes.ndim) if dim != self.axis)
+        return np.abs(self.centred).sum(axis=others) * self.reach
+
+
+def _with_room(lowering: Lowering, layer: _Layer) -> _Layer:
+    """The layer, coarser where a bias leaves no room for the products (room.py)."""
+    if layer.bias is None:
+        return layer
+    fine = Channels(layer.centred, layer.scale, layer.bias, layer.axis)
+    coarse = fine.with_room(layer.products)
+    if coarse is fine:
+        return layer
+    meaning = qtype_of(layer.stored)
+    if meaning is not None:
+        # What one channel's integers mean changes by what its sums' scale did.
+        wide = np.broadcast_to(np.array(meaning.scale), layer.bias.shape)
+        ratio = coarse.scale.astype(np.float64) / layer.scale
+        scales = tuple(map(float, (wide * ratio).astype(np.float32)))
+        meaning = replace(meaning, scale=scales, axis=layer.axis)
+    codes = (coarse.codes + layer.centre).astype(layer.codes.dtype)
+    stored = lowering.build.constant(f"{layer.stored.name}_coarse", codes, meaning)
+    return replace(layer, codes=codes, stored=stored, scale=coarse.scale, bias=coarse.bias)
 
 
 def _activations(
@@ -198,7 +263,8 @@ def _bias(lowering: Lowering, node: ir.Node, scale: Array, factor: float) -> Arr
     if isinstance(form, Weight) and factor == 1 and _same_scale(form, scale):
         codes = form.codes.astype(np.int64).reshape(-1)
     else:
-        codes = bias_codes(form.array.astype(np.float64).reshape(-1) * factor, scale)
+        real = form.array.astype(np.float64).reshape(-1) * factor
+        codes = bias_codes(real, scale, _EXACT)  # what int32 cannot hold may get room yet
     return np.broadcast_to(codes, (channels,))
 
 
@@ -231,10 +297,6 @@ def _turned_meaning(stored: ir.Value) -> QType | None:
     if qtype is None or qtype.axis is None:
         return qtype
     return replace(qtype, axis=1 - qtype.axis)
-
-
-def _along_first(numbers: Array, codes: Array) -> Array:
-    return numbers.reshape(-1, *[1] * (codes.ndim - 1))
 
 
 def _float(node: ir.Node, name: str) -> float:

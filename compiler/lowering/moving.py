@@ -22,6 +22,7 @@ from joulecut.compiler.graph import (
 from joulecut.compiler.lowering.forms import (
     Average,
     Bare,
+    Constant,
     Floats,
     Form,
     Ints,
@@ -37,7 +38,7 @@ from joulecut.compiler.refusal import RefusedError
 
 def move(lowering: Lowering, node: ir.Node) -> Form:
     """MaxPool, Reshape, Transpose, Slice, Pad: the same on integers, or later."""
-    moved = _checked(node)
+    moved = _checked(lowering, node)
     form = lowering.form(node.inputs[0])
     build, name = lowering.build, name_of(node.outputs[0])
     match form:
@@ -129,13 +130,14 @@ def _turned(lowering: Lowering, weight: Weight) -> Weight:
     return replace(weight, value=value, codes=codes, axis=1 - weight.axis)
 
 
-def _checked(node: ir.Node) -> Move:
+def _checked(lowering: Lowering, node: ir.Node) -> Move:
     """The node as a Move, if integers can take it."""
     key = op_key(node)
     if any(value.uses() for value in node.outputs[1:]):
         raise RefusedError("its second output must not be used", "use its first output only")
-    for value in node.inputs[1:]:
-        if value is not None and constant_of(value) is None:
+    for i, value in enumerate(node.inputs):
+        shapes = i > 0 and not (key == "Pad" and i == 2)  # the filler has a rule of its own
+        if shapes and value is not None and constant_of(value) is None:
             fix = "export with fixed sizes"
             raise RefusedError(f"its operand '{value.name}' must be constant", fix)
     if key != "Pad":
@@ -143,9 +145,20 @@ def _checked(node: ir.Node) -> Move:
     if text_of(node, "mode", "constant") != "constant":
         mode = text_of(node, "mode")
         raise RefusedError(f"mode must be constant, not {mode}", "pad with zeros")
-    value = constant_of(node.inputs[2]) if len(node.inputs) > 2 else None
-    fill = 0.0 if value is None else float(value.item())
+    fill = _fill(lowering, node)
     if fill != 0:
         reason = f"it must fill with 0, which every zero point stands for, not {fill}"
         raise RefusedError(reason, "pad with zeros")
     return Move(node, fill)
+
+
+def _fill(lowering: Lowering, node: ir.Node) -> float:
+    """What a Pad pads with; some quantizers give that constant a Dequantize of its own."""
+    value = node.inputs[2] if len(node.inputs) > 2 else None
+    if value is None:
+        return 0.0
+    form = lowering.form(value)
+    if not isinstance(form, Constant | Weight):
+        fix = "pad with zeros"
+        raise RefusedError(f"its operand '{value.name}' must be constant", fix)
+    return float(form.array.item())

@@ -88,11 +88,13 @@ def emit_move(
     node = move.node
     assert x.dtype is not None
     attributes = {key: attr for key, attr in node.attributes.items() if key != "auto_pad"}
-    others = [None if value is None else build.carry(value) for value in node.inputs[1:]]
+    shaping = list(node.inputs[1:])
+    if node.op_type == "Pad":
+        shaping[1:2] = [None]  # what it fills with is an integer now
+    others = [None if value is None else build.carry(value) for value in shaping]
     if node.op_type == "Pad":
         fill = codes.zero_point[0] if codes is not None else move.fill
-        filler = build.constant(f"{name}_fill", np.array(fill, x.dtype.numpy()))
-        others = [others[0], filler, *others[2:]]
+        others[1] = build.constant(f"{name}_fill", np.array(fill, x.dtype.numpy()))
     output = node.outputs[0]
     made = ir.val(name, x.dtype, output.shape)
     build.append(

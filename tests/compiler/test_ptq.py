@@ -9,7 +9,6 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from joulecut.compiler.bias_room import MAX_BIAS, make_room
 from joulecut.compiler.errors import ConfigError
 from joulecut.compiler.load import load
 from joulecut.compiler.onnxrt import run
@@ -74,57 +73,8 @@ def test_a_dead_channel_gets_room_for_its_bias(tmp_path: Path):
         for tensor in model.graph.initializer
         if tensor.data_type == TensorProto.INT32 and numpy_helper.to_array(tensor).any()
     ]
-    assert MAX_BIAS // 4 < largest <= MAX_BIAS
+    assert largest > 2**30  # onnxruntime leaves it no room; the lowering does
     graph = pipeline(load(path))
     for feed in feeds(4):
         [quantized], [exact] = run_reference(graph, feed), run(source, feed)
         assert np.abs(quantized - exact).mean() < 0.02 * exact.std()
-
-
-def qdq_model(bias: list[int]) -> onnx.ModelProto:
-    """Conv with one weight of 100 in each channel, weight scale 1, input scale 0.5."""
-    channels = len(bias)
-    tensors = {
-        "w_q": np.full((channels, 1, 1, 1), 100, np.int8),
-        "w_s": np.ones(channels, np.float32),
-        "w_z": np.zeros(channels, np.int8),
-        "b_q": np.array(bias, np.int32),
-        "b_s": np.full(channels, 0.5, np.float32),
-        "b_z": np.zeros(channels, np.int32),
-    }
-    graph = helper.make_graph(
-        [
-            helper.make_node("DequantizeLinear", ["w_q", "w_s", "w_z"], ["w"], axis=0),
-            helper.make_node("DequantizeLinear", ["b_q", "b_s", "b_z"], ["b"], axis=0),
-            helper.make_node("Conv", ["x", "w", "b"], ["y"]),
-        ],
-        "qdq",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 1, 2, 2])],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, channels, 2, 2])],
-        [numpy_helper.from_array(value, name) for name, value in tensors.items()],
-    )
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
-
-
-def constants(model: onnx.ModelProto) -> dict[str, list[float]]:
-    return {
-        tensor.name: numpy_helper.to_array(tensor).ravel().tolist()
-        for tensor in model.graph.initializer
-    }
-
-
-def test_room_is_made_by_powers_of_two():
-    model = qdq_model([MAX_BIAS, MAX_BIAS + 2, -(2**31), 2**31 - 1, 7])
-    assert make_room(model) == 3
-    found = constants(model)
-    assert found["w_s"] == [1, 2, 4, 4, 1]
-    assert found["b_s"] == [0.5, 1, 2, 2, 0.5]
-    assert found["w_q"] == [100, 50, 25, 25, 100]
-    assert found["b_q"] == [MAX_BIAS, MAX_BIAS // 2 + 1, -(2**29), 2**29, 7]
-
-
-def test_small_biases_stay_untouched():
-    model = qdq_model([0, -5, MAX_BIAS, -MAX_BIAS])
-    before = model.SerializeToString()
-    assert make_room(model) == 0
-    assert model.SerializeToString() == before

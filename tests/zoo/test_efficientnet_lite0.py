@@ -16,10 +16,16 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("brevitas")
 pytestmark = pytest.mark.train
 
+from built_bundles import need_target  # noqa: E402
+
+from joulecut.compiler.cut import cuts  # noqa: E402
 from joulecut.compiler.errors import ConfigError, UntrustedInputError  # noqa: E402
 from joulecut.compiler.load import load  # noqa: E402
-from joulecut.compiler.pipeline import pipeline  # noqa: E402
+from joulecut.compiler.pipeline import float_nodes, pipeline  # noqa: E402
+from joulecut.compiler.plan import partition  # noqa: E402
 from joulecut.compiler.reference import run_reference  # noqa: E402
+from joulecut.targets.build import build  # noqa: E402
+from joulecut.targets.verify import verify  # noqa: E402
 from joulecut.zoo.data import photos  # noqa: E402
 from joulecut.zoo.efficientnet_lite0 import (  # noqa: E402
     PARAMETERS,
@@ -95,16 +101,35 @@ def test_float_network_knows_the_photos():
     assert (logits.argmax(1) == album.labels[:6]).sum() >= 5
 
 
+@pytest.fixture(scope="module")
+def quantized(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """By onnxruntime's quantize_static, calibrated on all photos but the first six."""
+    x = preprocessed(photos.load().pixels)
+    return export_quantized(tmp_path_factory.mktemp("lite0"), x[6:, None])
+
+
 @needs_models
-@pytest.mark.slow
 def test_quantized_network_is_all_integers_and_knows_photos_it_was_not_calibrated_on(
-    tmp_path: Path,
+    quantized: Path,
 ):
     album = photos.load()
-    x = preprocessed(album.pixels)
-    path = export_quantized(tmp_path, x[6:, None])
-    graph = pipeline(load(path))
+    x = preprocessed(album.pixels[:6])
+    graph = pipeline(load(quantized))
     kinds = {node.op_type for node in graph.graph if node.domain != "joulecut"}
     assert kinds <= {"Reshape"}
-    logits = np.concatenate([run_reference(graph, {"x": row[None]})[0] for row in x[:6]])
+    assert float_nodes(graph) == []
+    logits = run_reference(graph, {"x": x})[0]
     assert (logits.argmax(1) == album.labels[:6]).sum() >= 5
+
+
+@needs_models
+def test_built_code_gives_the_references_integers(quantized: Path, tmp_path: Path):
+    need_target("x86_64")
+    graph = pipeline(load(quantized))
+    found = cuts(graph)
+    plan = partition(graph, found[len(found) // 2])
+    photo = {"x": preprocessed(photos.load().pixels[:1])}
+    bundle = build(plan, edge="x86_64", out=tmp_path / "lite0.bundle", vectors=photo)
+    report = verify(bundle, ["reference", "tvm"])
+    assert report.ok, report.first_divergence
+    assert sum(result.layers for result in report.results if result.engine == "tvm") > 60
