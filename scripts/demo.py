@@ -191,7 +191,26 @@ def main() -> None:
     page = study_page(study, rows, report, profiles, machine_line())
     (OUT / "report.html").write_text(page, encoding="utf-8")
     (OUT / "cuts.json").write_text(json.dumps([row.to_dict() for row in rows], indent=1))
+    (OUT / "cuts.md").write_text(markdown(rows), encoding="utf-8")
     conclude(rows, best, radio, table)
+
+
+def markdown(rows: Sequence[CutRow]) -> str:
+    """The closing table for README.md, and where its numbers come from."""
+    columns = (
+        "cut", "raw B", "coded B", "bits/element (entropy)", "edge MACs", "energy uJ",
+        "identical", "accuracy split / Brevitas",
+    )  # fmt: skip
+    lines = ["| " + " | ".join(columns) + " |", "|---" * len(columns) + "|"]
+    for row in rows:
+        cells = (
+            row.cut, f"{row.raw_bytes:,}", f"{row.coded_bytes:,.0f}",
+            f"{row.coded_bits:.2f} ({row.entropy_bits:.2f})", f"{row.edge_macs:,}",
+            f"{row.total_pj / 1e6:.2f}", f"{row.identical}/{row.inferences}",
+            f"{row.accuracy or 0:.1%} / {row.trained_accuracy or 0:.1%}",
+        )  # fmt: skip
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + f"\n\n{machine_line()}\n"
 
 
 def graph_input(graph: Graph) -> str:
