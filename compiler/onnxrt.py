@@ -44,7 +44,7 @@ def session(model: bytes | str | Path, *, optimize: bool, threads: int = 1) -> S
         optimize: fuse and fold as onnxruntime does by default, or run node by node as written.
         threads: of one operator; operators run one after the other.
     """
-    import onnxruntime  # pyright: ignore[reportMissingTypeStubs]
+    import onnxruntime
 
     runtime: Any = onnxruntime
     options = runtime.SessionOptions()
