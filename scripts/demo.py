@@ -24,8 +24,9 @@ import joulecut as jc
 from joulecut.cli.doctor import machine_line
 from joulecut.compiler.cut import Cut
 from joulecut.compiler.errors import DeviceError
-from joulecut.compiler.graph import Graph
+from joulecut.compiler.graph import Graph, nodes
 from joulecut.compiler.profile import Profile
+from joulecut.compiler.quant import qtype_of
 from joulecut.compiler.report import cut_table
 from joulecut.compiler.report.cut_table import CutRow
 from joulecut.compiler.verify import Report
@@ -51,6 +52,7 @@ class Trained:
     model: Path
     images: np.ndarray
     labels: np.ndarray
+    logits: np.ndarray
     accuracy: float
 
 
@@ -62,7 +64,7 @@ def say(text: str) -> None:
 def train() -> Trained:
     """Train and export, or take what an earlier run left."""
     from joulecut.zoo.data import mnist
-    from joulecut.zoo.export import export_qcdq
+    from joulecut.zoo.export import brevitas_logits, export_qcdq
     from joulecut.zoo.train import Epoch, TrainConfig, load_trained
     from joulecut.zoo.train import train as train_network
 
@@ -79,13 +81,31 @@ def train() -> Trained:
     recipe = TrainConfig(directory=OUT).recipe
     folder = OUT / f"training-{hashlib.sha256(recipe.encode()).hexdigest()[:8]}"
     result = train_network(TrainConfig(directory=folder), show)
-    export_qcdq(load_trained(result.path), images[:1], model)
+    module = load_trained(result.path)
+    export_qcdq(module, images[:1], model)
     say(f"  held-out accuracy {result.accuracy:.3f} (measured); exported {model.name} (QCDQ)")
     if result.accuracy < REQUIRED_ACCURACY:
         raise SystemExit(
             f"accuracy must be at least {REQUIRED_ACCURACY}, not {result.accuracy}"
         )
-    return Trained(model, images, labels, result.accuracy)
+    return Trained(model, images, labels, brevitas_logits(module, images), result.accuracy)
+
+
+def compare_with_brevitas(graph: Graph, trained: Trained) -> None:
+    """What lowering to integers changed: rounding ties, and nothing that a class hangs on."""
+    (ours,) = jc.run_reference(graph, {graph_input(graph): trained.images})
+    dequantize = list(nodes(graph))[-1]
+    sums = dequantize.inputs[0]
+    meaning = None if sums is None else qtype_of(sums)
+    assert meaning is not None, "the network must end in a Dequantize"
+    # One unit of a logit's sum is the least by which two integer results can differ.
+    apart = np.abs(ours - trained.logits)
+    differing = float((apart > np.array(meaning.scale) / 2).mean())
+    agreeing = int((ours.argmax(axis=1) == trained.logits.argmax(axis=1)).sum())
+    say(
+        f"  integers against Brevitas: {differing:.2%} of {ours.size:,} logits differ, by "
+        f"{apart.max():.3g} at most; {agreeing:,} of {len(ours):,} classes agree (measured)"
+    )
 
 
 def edge_place() -> tuple[str, str]:
@@ -164,6 +184,7 @@ def main() -> None:
     loaded = jc.load(trained.model)
     graph = jc.pipeline(loaded)
     found = jc.cuts(graph)
+    compare_with_brevitas(graph, trained)
     say(f"analyze: {jc.dialect_of(loaded)}, {len(found)} legal cuts, all of them listed below")
     edge, edge_device = edge_place()
     table, radio = load_table("horowitz_45nm"), RadioLink()
