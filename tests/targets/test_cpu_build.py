@@ -143,6 +143,35 @@ def test_accumulators_are_integers_of_8_bit_operands() -> None:
             assert len(used) == 2
 
 
+WIDENING = {  # integer products in the machine code of each architecture
+    "x86_64": r"\bvp(maddwd|mulld|mullw)\b",
+    "aarch64": r"\bs(mlal|mull)2?\b",
+    "armv7": r"\bv(mlal\.s16|mull\.s(8|16)|mul\.i16|mla\.i(16|32))\b",
+}
+FLOAT_PRODUCTS = r"\b(v(fn?madd\w*|mul[ps]s)|fml[as]|fmul|fmadd|vm(ul|la)\.f32)\b"
+
+
+@pytest.mark.parametrize("arch", WIDENING)
+def test_machine_code_multiplies_integers(arch: str) -> None:
+    """Sums are of integer products; floats come once per output, where it is rescaled."""
+    from joulecut.targets.cpu.codegen import assembly
+
+    place = target(arch)
+    for layer in layers(NETWORKS["digits"]()):
+        if layer.nodes[0].op_type not in ("Conv", "MatMul"):
+            continue
+        step = lower(layer, tiling_of(place)).steps[-1]
+        text = assembly(step.source, step.symbol, llvm_target(place))
+        integer = [found.start() for found in re.finditer(WIDENING[arch], text)]
+        floating = [found.start() for found in re.finditer(FLOAT_PRODUCTS, text)]
+        assert integer, layer.name
+        if len(layer.nodes) == 1:
+            assert not floating, layer.name
+        else:
+            assert floating, layer.name
+            assert integer[0] < floating[0], layer.name
+
+
 @pytest.mark.parametrize("arch", ["x86_64", "aarch64", "riscv64"])
 def test_no_fused_multiply_add_in_sums(arch: str) -> None:
     from joulecut.targets.cpu.codegen import assembly
