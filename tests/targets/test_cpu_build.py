@@ -162,14 +162,15 @@ def test_machine_code_multiplies_integers(arch: str) -> None:
             continue
         step = lower(layer, tiling_of(place)).steps[-1]
         text = assembly(step.source, step.symbol, llvm_target(place))
-        integer = [found.start() for found in re.finditer(WIDENING[arch], text)]
-        floating = [found.start() for found in re.finditer(FLOAT_PRODUCTS, text)]
-        assert integer, layer.name
-        if len(layer.nodes) == 1:
-            assert not floating, layer.name
-        else:
-            assert floating, layer.name
-            assert integer[0] < floating[0], layer.name
+        blocks = re.split(r"^\.L\w+:", text, flags=re.MULTILINE)
+        integer = [bool(re.search(WIDENING[arch], block)) for block in blocks]
+        floating = [bool(re.search(FLOAT_PRODUCTS, block)) for block in blocks]
+        assert any(integer), layer.name
+        assert any(floating) == (len(layer.nodes) > 1), layer.name
+        loops = [re.search(r"\n\s*(b\.?\w+|j\w+)\s+\.L", block) for block in blocks]
+        summing = [is_int and bool(loop) for is_int, loop in zip(integer, loops, strict=True)]
+        assert any(summing), layer.name
+        assert not any(a and b for a, b in zip(summing, floating, strict=True)), layer.name
 
 
 @pytest.mark.parametrize("arch", ["x86_64", "aarch64", "riscv64"])
