@@ -112,7 +112,7 @@ def edge_place() -> tuple[str, str]:
     """The emulated Arm board; this machine, said plainly, if its tools cannot be had."""
     try:
         compiler(target("aarch64"))
-        jc.device("qemu:aarch64")
+        jc.device("qemu:aarch64").check()
     except DeviceError as missing:
         say(f"[yellow]skipped[/]: the edge part on Arm. {missing}")
         say("  the edge part is built for x86-64 and runs here instead")

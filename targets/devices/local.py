@@ -50,6 +50,9 @@ class LocalDevice:
         """This machine's architecture."""
         return native_arch()
 
+    def check(self) -> None:
+        """This machine is always here."""
+
     def run(
         self,
         part: Path,

@@ -51,6 +51,14 @@ class Device(Protocol):
         """The architecture that a part must be built for to run here."""
         ...
 
+    def check(self) -> None:
+        """Is everything here that the device needs, before any part is built for it?
+
+        Raises:
+            DeviceError: something is missing; the message says what, and how to get it.
+        """
+        ...
+
     def run(
         self,
         part: Path,

@@ -75,6 +75,10 @@ class QemuDevice:
         """`qemu:aarch64,cpu=cortex-a53`."""
         return f"qemu:{self.arch}" + (f",cpu={self.cpu}" if self.cpu else "")
 
+    def check(self) -> None:
+        """The emulator must be installed; see Device.check."""
+        self._emulator()
+
     def run(
         self,
         part: Path,

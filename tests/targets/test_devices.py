@@ -524,3 +524,11 @@ def test_elf_survives_truncation_at_every_kilobyte(parts: Parts, tmp_path: Path)
 def test_elf_without_a_fixed_address_is_refused(parts: Parts):
     with pytest.raises(DeviceError, match=r"linked at a fixed address \(-no-pie\)"):
         symbol_address(parts() / "libmodel.so", "model_hook")
+
+
+def test_a_device_says_before_it_runs_what_it_lacks(monkeypatch: pytest.MonkeyPatch):
+    device("local").check()
+    monkeypatch.setenv("PATH", "/nonexistent")
+    device("local").check()
+    with pytest.raises(DeviceError, match=r"qemu-arm must be installed .*Debian's qemu-user"):
+        device("qemu:armv7").check()
