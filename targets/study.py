@@ -170,10 +170,15 @@ def _row(study: Study, cut: Cut, whole: Sequence[np.ndarray], progress: Progress
 def _identical(outputs: Sequence[np.ndarray], whole: Sequence[np.ndarray]) -> int:
     """Samples all of whose outputs have the same bits as the unsplit network's."""
     same = [
-        (got.reshape(len(got), -1) == want.reshape(len(want), -1)).all(axis=1)
+        (_bits(got) == _bits(want)).all(axis=1)
         for got, want in zip(outputs, whole, strict=True)
     ]
     return int(np.logical_and.reduce(same).sum())
+
+
+def _bits(array: np.ndarray) -> np.ndarray:
+    """The bytes of each sample, uint8 [N, ...]: 0.0 is not -0.0, and a NaN is itself."""
+    return np.ascontiguousarray(array).reshape(len(array), -1).view(np.uint8)
 
 
 def _file_name(cut: Cut) -> str:
