@@ -10,7 +10,9 @@ from joulecut.compiler.passes.infra import Pass
 
 # torch names a value by its module's path, its operator and its place: /stage/conv/Conv_output_0;
 # onnxruntime's quantizer appends _QuantizeLinear_Output, the lowering _q or _acc.
-EXPORTED = re.compile(r"/(?:(?P<path>.+)/)?(?P<op>[^/]+?)_output_\d+(?P<role>(?:_[A-Za-z]+)*)(?:_\d+)?")
+EXPORTED = re.compile(
+    r"/(?:(?P<path>.+)/)?(?P<op>[^/]+?)_output_\d+(?P<role>(?:_[A-Za-z]+)*)(?:_\d+)?"
+)
 
 # Modules inside of Brevitas' own layers, which no user has written.
 SCAFFOLDING = frozenset(
@@ -32,7 +34,9 @@ class ShortenNames(Pass):
         renamed = graph.clone()
         inner = renamed.graph
         fixed = {*inner.inputs, *inner.outputs, *inner.initializers.values()}
-        taken = {name_of(value) for value in fixed} | {name_of(value) for value in values(renamed)}
+        taken = {name_of(value) for value in fixed} | {
+            name_of(value) for value in values(renamed)
+        }
         for node in nodes(renamed):
             for value in node.outputs:
                 if value not in fixed:
