@@ -231,7 +231,9 @@ class TestRunAndProfile:
         assert "--part must be edge or cloud, not 'fog'" in said
 
     def test_an_unknown_device_is_code_2(self, bundle: Path):
-        joulecut("run", bundle, "--edge-device", "toaster", expect=2)
+        said = joulecut("run", bundle, "--edge-device", "toaster", expect=2).stderr
+        assert "device must be" in said
+        assert "not 'toaster'" in said
 
 
 def test_doctor_names_what_is_here_and_how_to_get_the_rest():
