@@ -27,11 +27,11 @@ test-c: dev ## the C kernels alone, under the address and undefined-behaviour sa
 	@$(BIN)/python -m pytest tests/kernels -k sanitizer
 
 verify-cuts: dev ## all 1,000 held-out digits at every cut on x86-64, aarch64 and armv7
-	@$(BIN)/python scripts/verify_cuts.py
+	@PYTHONPATH=scripts $(BIN)/python scripts/verify_cuts.py
 
 bench: dev ## print rates and speeds beside those of peers, measured in the same run
-	@$(BIN)/python scripts/bench_codec.py
-	@$(BIN)/python scripts/bench_cpu.py
+	@PYTHONPATH=scripts $(BIN)/python scripts/bench_codec.py
+	@PYTHONPATH=scripts $(BIN)/python scripts/bench_cpu.py
 
 check: dev ## ruff, formatting, pyright, stubs, layers
 	$(BIN)/ruff check $(CODE)
