@@ -48,7 +48,7 @@ def test_random_networks_equal_the_reference(seed: int, builder: Builder) -> Non
 
 
 @pytest.mark.tool
-@pytest.mark.parametrize("arch", ["aarch64", "armv7", "riscv64"])
+@pytest.mark.parametrize("arch", ["aarch64", "raspberry_pi_4", "armv7", "riscv64"])
 @pytest.mark.parametrize("name", ["digits", "resnet8", "two_inputs"])
 def test_networks_on_other_architectures(
     name: str, arch: str, builder: Builder, tmp_path: Path
