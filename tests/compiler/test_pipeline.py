@@ -201,8 +201,9 @@ def convolutions(draw: st.DrawFn) -> Layer:
 
 @st.composite
 def matrices(draw: st.DrawFn) -> Layer:
-    alpha = draw(st.sampled_from([1.0, 0.5, 2.0]))
-    beta = draw(st.sampled_from([1.0, 0.5]))
+    # beta is a multiple of alpha: only then is the bias an integer on the scale of the sums.
+    multiples = [(1.0, 1.0), (0.5, 0.5), (0.5, 1.0), (1.0, 2.0), (2.0, 2.0)]
+    alpha, beta = draw(st.sampled_from(multiples))
     turned, per_channel = draw(st.booleans()), draw(st.booleans())
     bias = draw(st.sampled_from([None, "int32", "float"]))
     flipped = draw(st.booleans())
