@@ -1,6 +1,6 @@
 """Speed of built parts on this machine, beside onnxruntime on the same network in the same run.
 
-Schedules are straightforward for now; the ratio says how far they are from the peer. Calls are
+Schedules are straightforward; the ratio says how far they are from the peer. Calls are
 interleaved, so that a machine that slows down slows both.
 """
 

@@ -262,6 +262,22 @@ def test_one_layer_of_any_kind(layer: Layer, seed: int, tmp_path: Path):
         assert differing <= 1 + (0.2 if is_mean else 0.01) * total
 
 
+@pytest.mark.parametrize(("alpha", "beta"), [(1.0, 0.5), (2.0, 0.5), (2.0, 1.0)])
+@pytest.mark.parametrize("bias", ["int32", "float"])
+def test_a_bias_between_two_integers_moves_a_code_by_one_at_most(
+    alpha: float, beta: float, bias: str, tmp_path: Path
+):
+    """beta / alpha of its codes is no integer on the scale of the sums, so it is rounded."""
+    for seed in range(4):
+        for power_of_two in (True, False):
+            b = QdqBuilder(seed, power_of_two=power_of_two)
+            x = b.quantize(b.input("x", (5, 6)), zero_point=3)
+            b.output(b.quantize(b.gemm(x, 7, 6, bias=bias, alpha=alpha, beta=beta)))
+            for differing, worst, total in code_differences(b.model(), tmp_path, seed):
+                assert worst <= 1
+                assert differing <= 1 + 0.01 * total
+
+
 # What stays in float
 
 
