@@ -5,7 +5,7 @@ from pathlib import Path
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 
-C_FOLDER = Path("kernels/c")
+C_FOLDER = Path("kernels/c_v1")
 
 setup(
     ext_modules=cythonize(

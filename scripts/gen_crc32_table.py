@@ -1,6 +1,6 @@
-"""Prints kernels/c/crc32_table.h: CRC-32 of one byte followed by 0 to 3 zero bytes.
+"""Prints kernels/c_v1/crc32_table.h: CRC-32 of one byte followed by 0 to 3 zero bytes.
 
-Run `python scripts/gen_crc32_table.py > kernels/c/crc32_table.h`; a test compares the two.
+Run `python scripts/gen_crc32_table.py > kernels/c_v1/crc32_table.h`; a test compares the two.
 """
 
 POLYNOMIAL = 0xEDB88320  # 0x04C11DB7 with its bits reversed

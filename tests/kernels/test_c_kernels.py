@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-SOURCES = sorted((ROOT / "kernels/c").glob("*.c"))
+SOURCES = sorted((ROOT / "kernels/c_v1").glob("*.c"))
 FUZZER = ROOT / "tests/kernels/fuzz_huffman.c"
 WARNINGS = ("-std=c11", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Wpedantic", "-Werror")
 SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g", "-O1")
@@ -28,7 +28,7 @@ def compiler(name: str, package: str) -> str:
 
 
 def build(cc: str, target: Path, *flags: str) -> Path:
-    command = [cc, *WARNINGS, *flags, f"-I{ROOT / 'kernels/c'}", FUZZER, *SOURCES, "-o", target]
+    command = [cc, *WARNINGS, *flags, f"-I{ROOT / 'kernels/c_v1'}", FUZZER, *SOURCES, "-o", target]
     subprocess.run(command, check=True, capture_output=True)
     return target
 
