@@ -1,0 +1,1 @@
+"""The slow twins: the format as docs/bitstream.md says it, one bit at a time."""
