@@ -29,9 +29,17 @@ test-c: dev ## the C kernels alone, under the address and undefined-behaviour sa
 verify-cuts: dev ## all 1,000 held-out digits at every cut on x86-64, aarch64 and armv7
 	@PYTHONPATH=scripts $(BIN)/python scripts/verify_cuts.py
 
-bench: dev ## print rates and speeds beside those of peers, measured in the same run
+bench: bench-codec bench-cpu ## both benchmarks
+
+bench-codec: dev ## the codec beside its peers, in the same run: sizes, speeds, distortion, instructions on Arm
+	@scripts/bench_setup
 	@PYTHONPATH=scripts $(BIN)/python scripts/bench_codec.py
+
+bench-cpu: dev ## built networks beside onnxruntime, in the same run
 	@PYTHONPATH=scripts $(BIN)/python scripts/bench_cpu.py
+
+fuzz: dev ## ten minutes of libFuzzer on the codec (FUZZ_SECONDS=600); needs clang
+	@$(BIN)/python scripts/fuzz.py --seconds $(or $(FUZZ_SECONDS),600)
 
 check: dev ## ruff, formatting, pyright, stubs, layers
 	$(BIN)/ruff check $(CODE)
