@@ -1,4 +1,7 @@
-/* Little-endian bytes and bits; compilers turn the shifts into single moves. */
+/*
+ * Little-endian bytes and bits.  Compilers turn the shifts of loads into single moves; those of
+ * stores they do not (gcc 12 stores six pieces), so these say it in one.
+ */
 #ifndef JC_BITS_H
 #define JC_BITS_H
 
@@ -31,14 +34,18 @@ static inline void jc_store_le16(uint8_t *p, uint32_t v)
 
 static inline void jc_store_le32(uint8_t *p, uint32_t v)
 {
-    jc_store_le16(p, v);
-    jc_store_le16(p + 2, v >> 16);
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    v = __builtin_bswap32(v);
+#endif
+    memcpy(p, &v, sizeof(v));
 }
 
 static inline void jc_store_le64(uint8_t *p, uint64_t v)
 {
-    jc_store_le32(p, (uint32_t)v);
-    jc_store_le32(p + 4, (uint32_t)(v >> 32));
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    v = __builtin_bswap64(v);
+#endif
+    memcpy(p, &v, sizeof(v));
 }
 
 /* Bytes that hold n_bits bits; cannot overflow. */
