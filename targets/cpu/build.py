@@ -5,6 +5,7 @@
     model         the same as a static program over files of samples (runtime/main.c)
     layers.json   the build report: every layer, its kernels, its output; memory and constants
 
+A part with a link also codes what crosses: model_encode_link writes the frame that is sent.
 Equal graphs and targets give equal bytes: nothing in them knows when or where they were built.
 """
 
@@ -19,11 +20,14 @@ from pathlib import Path
 
 from joulecut.compiler.graph import Graph, input_specs, output_specs, spec_of
 from joulecut.compiler.layers import layers
+from joulecut.compiler.link_code import LinkCode
 from joulecut.compiler.quant import TensorSpec
 from joulecut.targets.base import Target
 from joulecut.targets.cpu.cache import default_cache_dir, object_files
+from joulecut.targets.cpu.coder import coder_object, write_sources
 from joulecut.targets.cpu.driver import EXPORTS, constants_assembly, driver, header
 from joulecut.targets.cpu.layout import Layout, lay_out
+from joulecut.targets.cpu.link import NO_LINK, LinkLayout, link_table
 from joulecut.targets.cpu.lower import Lowered, lower
 from joulecut.targets.cpu.script import Tiling
 from joulecut.targets.cpu.toolchains import compiler, run
@@ -31,13 +35,14 @@ from joulecut.targets.cpu.toolchains import compiler, run
 Progress = Callable[[str], None]
 
 FILES = ("libmodel.so", "model.h", "model", "layers.json")
-_MAIN = Path(__file__).with_name("runtime") / "main.c"
+_RUNTIME = Path(__file__).with_name("runtime")
 _CFLAGS = ("-std=c11", "-O2", "-fPIC", "-Wall", "-Wextra", "-Werror")
 _LDFLAGS = (
     "-Wl,--build-id=none",
     "-Wl,-z,noexecstack",
     "-Wl,--strip-debug",
     "-Wl,--no-undefined",
+    "-Wl,--gc-sections",
 )
 
 
@@ -96,6 +101,7 @@ def build_part(
     *,
     cache_dir: Path | None = None,
     progress: Progress | None = None,
+    link: LinkCode | None = None,
 ) -> BuiltPart:
     """Compile a part for a target.
 
@@ -105,6 +111,7 @@ def build_part(
         out_dir: made if it is missing; its files appear when all of them are complete.
         cache_dir: where compiled kernels are kept; `default_cache_dir()` if None.
         progress: is told what is compiled.
+        link: what the part sends and how it is coded; None: it sends nothing.
 
     Raises:
         UnsupportedError: a node is not in the specification, or beyond the kernels.
@@ -116,8 +123,9 @@ def build_part(
     steps = [step for work in lowered for step in work.steps]
     objects = object_files(steps, target, cache_dir or default_cache_dir(), progress)
     inputs, outputs = input_specs(graph), output_specs(graph)
+    crossing = NO_LINK if link is None else LinkLayout.of(link.specs, inputs, outputs)
     texts = {
-        "model.h": header(inputs, outputs, layout.arena.nbytes),
+        "model.h": header(inputs, outputs, layout.arena.nbytes, crossing),
         "model.c": driver(
             layout.stages,
             layout.copies,
@@ -126,6 +134,9 @@ def build_part(
             outputs,
         ),
     }
+    if link is not None:
+        texts["link_table.c"] = link_table(crossing, link)
+        objects["coder"] = coder_object(gcc, target, cache_dir or default_cache_dir(), progress)
     if progress is not None:
         progress(f"link {len(objects)} kernels for {target.name}")
     built = BuiltPart(
@@ -199,14 +210,19 @@ def _link(
             (folder / file).write_text(text, encoding="utf-8")
         (folder / "constants.bin").write_bytes(layout.constants)
         (folder / "constants.S").write_text(constants_assembly("constants.bin"))
-        shutil.copy(_MAIN, folder / "main.c")
+        for file in _RUNTIME.iterdir():
+            shutil.copy(file, folder)
         kernels = [f"{symbol}.o" for symbol in objects]
         for file, path in zip(kernels, objects.values(), strict=True):
             shutil.copy(path, folder / file)
         flags = [*target.toolchain.cflags, *_CFLAGS]
         sources = ["main.c", "model.c", "constants.S"]
-        run([gcc, *flags, "-c", *sources], folder)
         parts = ["model.o", "constants.o", *kernels]
+        if "link_table.c" in texts:
+            write_sources(folder)  # for their headers
+            sources += ["link.c", "link_table.c"]
+            parts += ["link.o", "link_table.o"]
+        run([gcc, *flags, "-c", *sources], folder)
         run(
             [gcc, *flags, *_LDFLAGS, "-static", "-no-pie", "-o", "model", "main.o", *parts],
             folder,

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from joulecut.compiler.quant import TensorSpec
+from joulecut.targets.cpu.link import NO_LINK, LinkLayout
 from joulecut.targets.cpu.memory import ALIGNMENT_BYTES
 
 
@@ -49,7 +50,10 @@ class Stage:
 
 
 def header(
-    inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec], arena_bytes: int
+    inputs: Sequence[TensorSpec],
+    outputs: Sequence[TensorSpec],
+    arena_bytes: int,
+    link: LinkLayout = NO_LINK,
 ) -> str:
     """`model.h`."""
     described = "".join(
@@ -70,6 +74,8 @@ def header(
 
 #define MODEL_NUM_INPUTS {len(inputs)}
 #define MODEL_NUM_OUTPUTS {len(outputs)}
+#define MODEL_NUM_LINK {len(link.specs)} /* tensors that cross the cut */
+#define MODEL_NUM_PASSED {len(link.passed)} /* of them, those that model_run neither reads nor makes */
 #define MODEL_ARENA_BYTES {arena_bytes}
 #define MODEL_ARENA_ALIGNMENT {ALIGNMENT_BYTES}
 
@@ -92,18 +98,37 @@ int32_t model_run_observed(const void *const inputs[], void *const outputs[], vo
 /* Called before each layer with its number, and after the last with their count: does nothing,
  * but has an address at which a profiler can stop. */
 void model_hook(int32_t layer);
-
+{_LINK if link.specs else ""}
 extern const size_t model_arena_bytes;
 extern const int32_t model_num_inputs, model_num_outputs, model_num_layers;
 extern const size_t model_input_bytes[];       /* [model_num_inputs] */
 extern const size_t model_output_bytes[];      /* [model_num_outputs] */
 extern const size_t model_layer_bytes[];       /* [model_num_layers], of each layer's output */
 extern const char *const model_layer_names[];  /* [model_num_layers] */
-
+{_LINK_TABLES if link.specs else ""}
 #ifdef __cplusplus
 }}
 #endif
 #endif
+"""
+
+
+_LINK = """
+/* Codes @tensors[MODEL_NUM_LINK], what crosses the cut in its order, as one frame
+ * (docs/bitstream.md of joulecut).  @workspace[model_link_workspace()] is aligned to
+ * MODEL_ARENA_ALIGNMENT and needs no initialization.  @capacity is model_link_bound()
+ * or more; all of it may be scribbled on.  Returns the bytes of the frame, or 0 if a float that
+ * is to be quantized is not finite.
+ * Ends with model_hook(model_num_layers + 1). */
+size_t model_encode_link(void *workspace, const void *const tensors[], uint8_t *frame,
+                         size_t capacity);
+size_t model_link_workspace(void);
+size_t model_link_bound(void);
+"""
+_LINK_TABLES = """extern const size_t model_link_bytes[];        /* [MODEL_NUM_LINK] */
+/* [MODEL_NUM_LINK], where each is: i is inputs[i], MODEL_NUM_INPUTS + j is outputs[j], and what
+ * follows is passed by the caller. */
+extern const int32_t model_link_sources[];
 """
 
 

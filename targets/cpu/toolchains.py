@@ -6,6 +6,7 @@ import platform
 import shutil
 import subprocess
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 from joulecut.compiler.errors import DeviceError
@@ -28,6 +29,16 @@ def compiler(target: Target) -> str:
         f"and {target.toolchain.compilers[0]} is not; "
         f"install Debian's {'gcc' if native else target.toolchain.package}"
     )
+
+
+@cache
+def version(gcc: str) -> str:
+    """What a compiler says of itself in one line, with the machine that it is for."""
+    said = [
+        subprocess.run([gcc, option], capture_output=True, text=True, check=False).stdout
+        for option in ("--version", "-dumpmachine")
+    ]
+    return " ".join(text.partition("\n")[0] for text in said)
 
 
 def run(command: Sequence[str | Path], folder: Path) -> None:

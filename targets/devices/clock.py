@@ -15,12 +15,15 @@ from joulecut.compiler.profile import LayerProfile, Profile, Quantity
 from joulecut.targets.devices.elf import require_machine
 from joulecut.targets.devices.native import machine_line, native_arch, require_runnable
 from joulecut.targets.devices.program import model_command, run_program
+from joulecut.targets.devices.protocol import CODING
 from joulecut.targets.devices.records import read_layers
 
 PROFILE_TIMEOUT_S = 600.0
 
 
-def profile_by_clock(address: str, part: Path, record: bytes, repeats: int) -> Profile:
+def profile_by_clock(
+    address: str, part: Path, record: bytes, repeats: int, *, coded: bool = False
+) -> Profile:
     """Time each layer with the part's own executable on this machine.
 
     Args:
@@ -28,6 +31,7 @@ def profile_by_clock(address: str, part: Path, record: bytes, repeats: int) -> P
         part: directory of a part built for this machine.
         record: one sample.
         repeats: runs of the whole part; the profile keeps minimum and median per layer.
+        coded: time the coding of the link too; the record then holds what is passed.
 
     Raises:
         ConfigError: if `repeats` is not positive.
@@ -41,13 +45,15 @@ def profile_by_clock(address: str, part: Path, record: bytes, repeats: int) -> P
         folder = Path(name)
         files = (folder / "input", folder / "output", 1)
         files[0].write_bytes(record)
-        options = ("--profile", str(folder / "profile.json"), "--repeat", str(repeats))
+        options = ["--profile", str(folder / "profile.json"), "--repeat", str(repeats)]
+        options += ["--link", str(folder / "frames")] if coded else []
         run_program(model_command((), part, options, files), PROFILE_TIMEOUT_S)
         text = (folder / "profile.json").read_text(encoding="utf-8")
     kinds = {layer.name: layer.kind for layer in read_layers(part)}
     try:
         written: dict[str, Any] = json.loads(text)
-        layers = tuple(_timed(row, kinds) for row in written["layers"])
+        layers = [_timed(row, row["name"], kinds[row["name"]]) for row in written["layers"]]
+        layers += [_timed(written["link"], *CODING)] if coded else []
         clock = str(written["clock"])
     except (ValueError, KeyError, TypeError) as error:
         raise DeviceError(
@@ -57,12 +63,12 @@ def profile_by_clock(address: str, part: Path, record: bytes, repeats: int) -> P
         f"measured with {clock}; minimum and median of {repeats} runs, one sample",
         "a sum of minima is a lower bound of the whole, a sum of medians an estimate",
     )
-    return Profile(address, layers, machine_line(), notes)
+    return Profile(address, tuple(layers), machine_line(), notes)
 
 
-def _timed(row: dict[str, Any], kinds: dict[str, str]) -> LayerProfile:
+def _timed(row: dict[str, Any], name: str, kind: str) -> LayerProfile:
     times = {
         "time_min": Quantity(float(row["ns_min"]), "ns", "measured"),
         "time_median": Quantity(float(row["ns_median"]), "ns", "measured"),
     }
-    return LayerProfile(str(row["name"]), kinds[str(row["name"])], times)
+    return LayerProfile(name, kind, times)

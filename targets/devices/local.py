@@ -20,10 +20,12 @@ import numpy as np
 from joulecut.compiler.errors import DeviceError
 from joulecut.compiler.profile import Profile
 from joulecut.compiler.quant import TensorSpec
+from joulecut.targets.devices.buffers import aligned, pointers
 from joulecut.targets.devices.clock import profile_by_clock
 from joulecut.targets.devices.elf import require_machine
+from joulecut.targets.devices.link_coder import LinkCoder
 from joulecut.targets.devices.native import native_arch, require_runnable
-from joulecut.targets.devices.protocol import Progress, Signature
+from joulecut.targets.devices.protocol import Progress, Sent, Signature
 from joulecut.targets.devices.records import (
     BuiltLayer,
     check_feeds,
@@ -31,8 +33,6 @@ from joulecut.targets.devices.records import (
     sample_shape,
     to_records,
 )
-
-ALIGNMENT_BYTES = 64  # of the arena, by the artifact's contract; tensors get the same
 
 _OBSERVER = ctypes.CFUNCTYPE(
     None, ctypes.c_void_p, ctypes.c_int32, ctypes.c_void_p, ctypes.c_size_t
@@ -68,6 +68,25 @@ class LocalDevice:
 
         return _each(library, inputs, signature, call, progress)
 
+    def send(
+        self,
+        part: Path,
+        inputs: Mapping[str, np.ndarray],
+        signature: Signature,
+        progress: Progress | None = None,
+    ) -> Sent:
+        """Outputs and coded frames; see Device.send."""
+        library = _load(part)
+        coder = LinkCoder(library.handle, library.path)
+        frames: list[bytes] = []
+
+        def call(sample: _Sample) -> None:
+            library.check(library.run(sample.inputs, sample.outputs, sample.arena))
+            frames.append(coder.frame(sample.link))
+
+        outputs = _each(library, inputs, signature, call, progress, coded=True)
+        return Sent(outputs, tuple(frames))
+
     def trace(
         self,
         part: Path,
@@ -98,14 +117,16 @@ class LocalDevice:
         repeats: int = 20,
     ) -> Profile:
         """Nanoseconds per layer, measured by the part's own program; see Device.profile."""
-        check_feeds(inputs, signature.inputs)
-        record = to_records(inputs, signature.inputs)[:1]
-        return profile_by_clock(self.address, part, record.tobytes(), repeats)
+        check_feeds(inputs, signature.fed)
+        record = to_records(inputs, signature.fed)[:1].tobytes()
+        coded = bool(signature.link)
+        return profile_by_clock(self.address, part, record, repeats, coded=coded)
 
 
 @dataclass(frozen=True)
 class _Library:
     path: Path
+    handle: ctypes.CDLL
     run: Callable[..., int]
     run_observed: Callable[..., int]
     arena_bytes: int
@@ -121,6 +142,7 @@ class _Sample:
 
     inputs: Any
     outputs: Any
+    link: Any
     arena: int
 
 
@@ -159,7 +181,7 @@ def _open(path: Path) -> _Library:
     run.argtypes = [ctypes.c_void_p] * 3
     observed.argtypes = [*[ctypes.c_void_p] * 3, _OBSERVER, ctypes.c_void_p]
     run.restype = observed.restype = ctypes.c_int32
-    return _Library(path, run, observed, arena_bytes)
+    return _Library(path, library, run, observed, arena_bytes)
 
 
 def _each(
@@ -168,14 +190,24 @@ def _each(
     signature: Signature,
     call: Callable[[_Sample], None],
     progress: Progress | None,
+    *,
+    coded: bool = False,
 ) -> dict[str, np.ndarray]:
     """Call once per sample, with tensors and arena that only this run knows."""
-    count = check_feeds(inputs, signature.inputs)
-    given = [_aligned(spec.nbytes) for spec in signature.inputs]
-    made = [_aligned(spec.nbytes) for spec in signature.outputs]
-    arena = _aligned(library.arena_bytes)
-    sample = _Sample(_pointers(given), _pointers(made), arena.ctypes.data)
-    sources = [np.ascontiguousarray(inputs[spec.name]) for spec in signature.inputs]
+    fed = signature.fed if coded else signature.inputs
+    count = check_feeds(inputs, fed)
+    given = [aligned(spec.nbytes) for spec in fed]
+    made = [aligned(spec.nbytes) for spec in signature.outputs]
+    arena = aligned(library.arena_bytes)
+    specs = (*fed, *signature.outputs)
+    known = {spec.name: buffer for spec, buffer in zip(specs, [*given, *made], strict=True)}
+    sample = _Sample(
+        pointers(given[: len(signature.inputs)]),
+        pointers(made),
+        pointers([known[spec.name] for spec in signature.link] if coded else []),
+        arena.ctypes.data,
+    )
+    sources = [np.ascontiguousarray(inputs[spec.name]) for spec in fed]
     results = [np.empty((count, *sample_shape(spec)), spec.dtype) for spec in signature.outputs]
     for index in range(count):
         for buffer, source in zip(given, sources, strict=True):
@@ -186,17 +218,6 @@ def _each(
         if progress is not None:
             progress(index + 1, count)
     return {spec.name: result for spec, result in zip(signature.outputs, results, strict=True)}
-
-
-def _aligned(nbytes: int) -> np.ndarray:
-    """Zeroed uint8 [nbytes] whose address is a multiple of ALIGNMENT_BYTES."""
-    raw = np.zeros(nbytes + ALIGNMENT_BYTES, np.uint8)
-    start = -raw.ctypes.data % ALIGNMENT_BYTES
-    return raw[start : start + nbytes]
-
-
-def _pointers(buffers: Sequence[np.ndarray]) -> Any:
-    return (ctypes.c_void_p * len(buffers))(*(buffer.ctypes.data for buffer in buffers))
 
 
 class _Recorder:

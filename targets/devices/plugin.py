@@ -18,7 +18,6 @@ from pathlib import Path
 
 from joulecut.compiler.errors import DeviceError
 from joulecut.compiler.profile import LayerProfile, Quantity
-from joulecut.targets.devices.records import BuiltLayer
 
 SOURCE = Path(__file__).with_name("qemu_plugin.c")
 FLAGS = ("-std=gnu11", "-O2", "-fPIC", "-shared", "-fvisibility=hidden")
@@ -119,12 +118,14 @@ def _compile(flags: Sequence[str], built: Path) -> None:
         fresh.replace(built)
 
 
-def read_counts(path: Path, layers: Sequence[BuiltLayer], samples: int) -> list[LayerProfile]:
-    """Counts per layer of the last of `samples` runs.
+def read_counts(
+    path: Path, stages: Sequence[tuple[str, str]], samples: int
+) -> list[LayerProfile]:
+    """Counts per stage, given by name and kind, of the last of `samples` runs.
 
     Raises:
         DeviceError: if the plugin wrote nothing, or another number of snapshots than
-            `samples` runs of these layers make.
+            `samples` runs of these stages make.
     """
     try:
         lines = path.read_text(encoding="ascii").splitlines()
@@ -133,22 +134,22 @@ def read_counts(path: Path, layers: Sequence[BuiltLayer], samples: int) -> list[
             "the qemu plugin must write its counters, and did not; "
             f"qemu must have ended before it could ({error.strerror})"
         ) from error
-    expected = samples * (len(layers) + 1)
+    expected = samples * (len(stages) + 1)
     if len(lines) != expected:
         raise DeviceError(
             f"model_hook must be called {expected} times in {samples} runs of "
-            f"{len(layers)} layers, not {len(lines)}; build the part again"
+            f"{len(stages)} layers, not {len(lines)}; build the part again"
         )
-    rows = [[int(word) for word in line.split()] for line in lines[-len(layers) - 1 :]]
+    rows = [[int(word) for word in line.split()] for line in lines[-len(stages) - 1 :]]
     return [
-        _layer(layer, before, after)
-        for layer, before, after in zip(layers, rows[:-1], rows[1:], strict=True)
+        _counted(name, kind, before, after)
+        for (name, kind), before, after in zip(stages, rows[:-1], rows[1:], strict=True)
     ]
 
 
-def _layer(layer: BuiltLayer, before: list[int], after: list[int]) -> LayerProfile:
+def _counted(name: str, kind: str, before: list[int], after: list[int]) -> LayerProfile:
     counts = {
-        name: Quantity(after[i] - before[i], unit, "simulated")
-        for i, (name, unit) in enumerate(COUNTERS)
+        counter: Quantity(after[i] - before[i], unit, "simulated")
+        for i, (counter, unit) in enumerate(COUNTERS)
     }
-    return LayerProfile(layer.name, layer.kind, counts)
+    return LayerProfile(name, kind, counts)

@@ -1,7 +1,7 @@
 """What every place that can run a built part has in common.
 
 A device takes the directory of a part (`libmodel.so`, `model`, `layers.json`), N samples, and
-gives N results. It never looks at the graph: what it must know about the tensors is a Signature.
+gives N results, or the coded frames of what crosses. It never looks at the graph: what it must know about the tensors is a Signature.
 The directory must come from a bundle whose hashes were checked: a device runs what lies there.
 """
 
@@ -20,18 +20,45 @@ from joulecut.compiler.quant import TensorSpec
 
 Progress = Callable[[int, int], None]  # (samples done, samples in all)
 
+CODING = ("link: encode", "codec")  # name and kind of the row of a profile that is no layer
+
 
 @dataclass(frozen=True)
 class Signature:
-    """What a part reads and makes, in the order of its records."""
+    """What a part reads and makes, in the order of its records, and what it codes by itself."""
 
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
+    link: tuple[TensorSpec, ...] = ()
 
     @staticmethod
-    def of(graph: Graph) -> Signature:
-        """The signature of a part's graph."""
-        return Signature(input_specs(graph), output_specs(graph))
+    def of(graph: Graph, link: tuple[TensorSpec, ...] = ()) -> Signature:
+        """The signature of a part's graph, with the tensors that its program codes."""
+        return Signature(input_specs(graph), output_specs(graph), link)
+
+    @property
+    def passed(self) -> tuple[TensorSpec, ...]:
+        """Tensors of the link that the part neither reads nor makes."""
+        known = {spec.name for spec in (*self.inputs, *self.outputs)}
+        return tuple(spec for spec in self.link if spec.name not in known)
+
+    @property
+    def fed(self) -> tuple[TensorSpec, ...]:
+        """What must be given so that the link can be coded: inputs, and what is passed."""
+        return (*self.inputs, *self.passed)
+
+
+@dataclass(frozen=True)
+class Sent:
+    """What a part made of N samples, and what it would send.
+
+    Attributes:
+        outputs: [N, ...] by name.
+        frames: for each sample the coded tensors of the link.
+    """
+
+    outputs: dict[str, np.ndarray]
+    frames: tuple[bytes, ...]
 
 
 class Device(Protocol):
@@ -74,6 +101,16 @@ class Device(Protocol):
         """
         ...
 
+    def send(
+        self,
+        part: Path,
+        inputs: Mapping[str, np.ndarray],
+        signature: Signature,
+        progress: Progress | None = None,
+    ) -> Sent:
+        """Outputs and coded frames for N samples of what is `fed`; raises as `run` does."""
+        ...
+
     def trace(
         self,
         part: Path,
@@ -91,5 +128,8 @@ class Device(Protocol):
         signature: Signature,
         repeats: int = 20,
     ) -> Profile:
-        """What each layer costs for the first sample; raises as `run` does."""
+        """What each layer costs for the first sample of what is `fed`; raises as `run` does.
+
+        If the part codes its link, a last row says what that costs.
+        """
         ...

@@ -22,9 +22,10 @@ from joulecut.targets.devices.elf import require_machine, symbol_address
 from joulecut.targets.devices.native import machine_line
 from joulecut.targets.devices.plugin import CacheModel, build_plugin, read_counts
 from joulecut.targets.devices.program import Batch, model_command, run_batches, run_program
-from joulecut.targets.devices.protocol import Progress, Signature
+from joulecut.targets.devices.protocol import CODING, Progress, Sent, Signature
 from joulecut.targets.devices.records import (
     check_feeds,
+    from_frames,
     from_records,
     read_layers,
     to_records,
@@ -89,8 +90,21 @@ class QemuDevice:
         """The outputs of the part; see Device.run."""
         count = check_feeds(inputs, signature.inputs)
         records = to_records(inputs, signature.inputs)
-        raw = self._batches(part, records, trace=False, progress=progress)
+        (raw,) = self._batches(part, records, (), progress)
         return from_records(raw, signature.outputs, count)
+
+    def send(
+        self,
+        part: Path,
+        inputs: Mapping[str, np.ndarray],
+        signature: Signature,
+        progress: Progress | None = None,
+    ) -> Sent:
+        """Outputs and coded frames; see Device.send."""
+        count = check_feeds(inputs, signature.fed)
+        records = to_records(inputs, signature.fed)
+        raw, frames = self._batches(part, records, ("link",), progress)
+        return Sent(from_records(raw, signature.outputs, count), from_frames(frames, count))
 
     def trace(
         self,
@@ -103,7 +117,7 @@ class QemuDevice:
         count = check_feeds(inputs, signature.inputs)
         records = to_records(inputs, signature.inputs)
         specs: list[TensorSpec] = [layer.output for layer in read_layers(part)]
-        raw = self._batches(part, records, trace=True, progress=progress)
+        _, raw = self._batches(part, records, ("trace",), progress)
         return from_records(raw, specs, count)
 
     def profile(
@@ -118,8 +132,8 @@ class QemuDevice:
         Counts do not vary, so `repeats` changes nothing; see Device.profile.
         """
         del repeats
-        check_feeds(inputs, signature.inputs)
-        record = to_records(inputs, signature.inputs)[:1].tobytes()
+        check_feeds(inputs, signature.fed)
+        record = to_records(inputs, signature.fed)[:1].tobytes()
         layers = read_layers(part)
         emulator = self._emulator()
         self._require_program(part)
@@ -135,8 +149,11 @@ class QemuDevice:
             files = (folder / "input", folder / "output", WARM_RUNS)
             files[0].write_bytes(record * WARM_RUNS)
             prefix = (*emulator, "-plugin", ",".join(words))
-            run_program(model_command(prefix, part, (), files), self.timeout_s)
-            profiles = read_counts(counts, layers, WARM_RUNS)
+            coding = ("--link", str(folder / "frames")) if signature.link else ()
+            run_program(model_command(prefix, part, coding, files), self.timeout_s)
+            stages = [(layer.name, layer.kind) for layer in layers]
+            stages += [CODING] if signature.link else []
+            profiles = read_counts(counts, stages, WARM_RUNS)
         notes = (
             f"simulated: one sample, run {WARM_RUNS} of {WARM_RUNS} (caches are warm)",
             f"caches: {self.caches}",
@@ -160,9 +177,13 @@ class QemuDevice:
         require_machine(part / "model", self.arch)
 
     def _batches(
-        self, part: Path, records: np.ndarray, *, trace: bool, progress: Progress | None
-    ) -> bytes:
-        """What the program wrote for all records: outputs, or the layers' outputs."""
+        self,
+        part: Path,
+        records: np.ndarray,
+        wanted: Sequence[str],
+        progress: Progress | None,
+    ) -> list[bytes]:
+        """What the program wrote for all records: outputs, then what each wanted option writes."""
         emulator = self._emulator()
         self._require_program(part)
         jobs = self.jobs or os.cpu_count() or 1
@@ -170,19 +191,19 @@ class QemuDevice:
         with tempfile.TemporaryDirectory(prefix="joulecut-") as name:
             folder = Path(name)
             batches: list[Batch] = []
-            results: list[Path] = []
+            results: list[list[Path]] = []
             for first in range(0, len(records), step):
                 chunk = records[first : first + step]
                 source, output = folder / f"{first}.input", folder / f"{first}.output"
-                traced = folder / f"{first}.trace"
+                written = {f"--{option}": folder / f"{first}.{option}" for option in wanted}
                 chunk.tofile(source)
-                options = ("--trace", str(traced)) if trace else ()
+                options = [str(word) for pair in written.items() for word in pair]
                 files = (source, output, len(chunk))
                 command = model_command(emulator, part, options, files)
                 batches.append(Batch(command, first, len(chunk)))
-                results.append(traced if trace else output)
+                results.append([output, *written.values()])
             run_batches(batches, jobs, self.timeout_s, progress)
-            return _joined(results)
+            return [_joined(column) for column in zip(*results, strict=True)]
 
 
 def _joined(paths: Sequence[Path]) -> bytes:

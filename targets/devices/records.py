@@ -125,6 +125,26 @@ def to_records(arrays: Mapping[str, np.ndarray], specs: Sequence[TensorSpec]) ->
     return np.concatenate(columns, axis=1)
 
 
+def from_frames(raw: bytes, count: int) -> tuple[bytes, ...]:
+    """`count` frames, each behind its length in 32 bits.
+
+    Raises:
+        DeviceError: if there are more or fewer.
+    """
+    frames: list[bytes] = []
+    at = 0
+    while at + 4 <= len(raw):
+        end = at + 4 + int.from_bytes(raw[at : at + 4], "little")
+        frames.append(raw[at + 4 : end])
+        at = end
+    if len(frames) != count or at != len(raw):
+        raise DeviceError(
+            f"frames must be {count} in {len(raw)} bytes, not {len(frames)} in {at}; "
+            "the part was built without a link, or its program stopped early"
+        )
+    return tuple(frames)
+
+
 def from_records(raw: bytes, specs: Sequence[TensorSpec], count: int) -> dict[str, np.ndarray]:
     """Inverse of `to_records`: arrays [count, ...] by name.
 

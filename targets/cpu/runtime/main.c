@@ -1,11 +1,13 @@
 /* Runs a compiled part over a file of samples.
  *
- *   model [--trace FILE] [--profile FILE] [--repeat N] INPUT OUTPUT COUNT
+ *   model [--trace FILE] [--link FILE] [--profile FILE] [--repeat N] INPUT OUTPUT COUNT
  *
  * INPUT holds COUNT records, each the bytes of all inputs one after the other; OUTPUT gets as
  * many records of all outputs.  --trace writes for each sample the output of each layer, in the
- * order of the layers.  --profile writes the time of each layer as JSON: the least and the
- * median over all samples and their repeats.  --repeat computes each sample N times.
+ * order of the layers.  --link codes what crosses the cut and writes for each sample the bytes
+ * of the frame (32 bits, little-endian) and the frame; the records of INPUT then go on with the
+ * tensors that are passed.  --profile writes the time of each layer, and of coding, as JSON: the
+ * least and the median over all samples and their repeats.  --repeat computes each sample N times.
  *
  * Exit codes: 0 ok, 2 usage, 3 a file is shorter than promised, 4 the system refused something.
  */
@@ -24,7 +26,7 @@ enum { EXIT_USAGE = 2, EXIT_SHORT = 3, EXIT_SYSTEM = 4 };
 
 /* What the observer needs.
  *   trace     where layer outputs go, or NULL
- *   times     nanoseconds, [model_num_layers][n_runs], or NULL
+ *   times     nanoseconds, [model_num_layers + 1][n_runs], the last row of coding; or NULL
  *   run       the current run, < n_runs
  *   last_ns   when the layer before ended */
 struct watch {
@@ -113,39 +115,116 @@ static void write_json_string(FILE *file, const char *text) {
     fputc('"', file);
 }
 
-static void write_profile(const char *path, uint64_t *times, size_t n_runs) {
+static void write_times(FILE *file, uint64_t *row, size_t n_runs) {
+    qsort(row, n_runs, sizeof *row, compare_times);
+    uint64_t median = n_runs % 2 ? row[n_runs / 2]
+                                 : (row[n_runs / 2 - 1] + row[n_runs / 2]) / 2;
+    fprintf(file, "\"ns_min\": %" PRIu64 ", \"ns_median\": %" PRIu64 "}", row[0], median);
+}
+
+static void write_profile(const char *path, uint64_t *times, size_t n_runs, int coded) {
     FILE *file = open_file(path, "w");
     fputs("{\"clock\": \"CLOCK_MONOTONIC\", \"layers\": [", file);
     for (int32_t layer = 0; layer < model_num_layers; layer++) {
-        uint64_t *row = times + (size_t)layer * n_runs;
-        qsort(row, n_runs, sizeof *row, compare_times);
-        uint64_t median = n_runs % 2 ? row[n_runs / 2]
-                                     : (row[n_runs / 2 - 1] + row[n_runs / 2]) / 2;
         fprintf(file, "%s\n  {\"name\": ", layer ? "," : "");
         write_json_string(file, model_layer_names[layer]);
-        fprintf(file, ", \"ns_min\": %" PRIu64 ", \"ns_median\": %" PRIu64 "}", row[0], median);
+        fputs(", ", file);
+        write_times(file, times + (size_t)layer * n_runs, n_runs);
     }
-    fputs("\n]}\n", file);
+    fputs("\n]", file);
+    if (coded) {
+        fputs(", \"link\": {", file);
+        write_times(file, times + (size_t)model_num_layers * n_runs, n_runs);
+    }
+    fputs("}\n", file);
     close_file(file, path);
+}
+
+/* What codes the link.
+ *   tensors    [MODEL_NUM_LINK], some of them inputs or outputs of model_run, and
+ *   passed     [n_passed] those that INPUT holds beside the inputs, with their sizes
+ *   frame      [capacity], of which the last coding wrote nbytes */
+struct link {
+    FILE *file;
+    const char *path;
+    const void *tensors[MODEL_NUM_LINK + 1];
+    void *passed[MODEL_NUM_PASSED + 1];
+    size_t passed_bytes[MODEL_NUM_PASSED + 1], n_passed;
+    void *workspace;
+    uint8_t *frame;
+    size_t capacity, nbytes;
+};
+
+#if MODEL_NUM_LINK
+static void open_link(struct link *link, void *const inputs[], void *const outputs[]) {
+    for (int i = 0; i < MODEL_NUM_LINK; i++) {
+        int32_t source = model_link_sources[i];
+        if (source < MODEL_NUM_INPUTS) {
+            link->tensors[i] = inputs[source];
+        } else if (source < MODEL_NUM_INPUTS + MODEL_NUM_OUTPUTS) {
+            link->tensors[i] = outputs[source - MODEL_NUM_INPUTS];
+        } else {
+            void *room = allocate(model_link_bytes[i]);
+            link->tensors[i] = link->passed[link->n_passed] = room;
+            link->passed_bytes[link->n_passed++] = model_link_bytes[i];
+        }
+    }
+    link->capacity = model_link_bound();
+    link->frame = allocate(link->capacity);
+    link->workspace = allocate(model_link_workspace());
+    link->file = open_file(link->path, "wb");
+}
+
+static void encode(struct link *link) {
+    link->nbytes =
+        model_encode_link(link->workspace, link->tensors, link->frame, link->capacity);
+    if (link->nbytes == 0) die(EXIT_SYSTEM, "what crosses must be finite numbers, and is not");
+}
+#else
+static void open_link(struct link *link, void *const inputs[], void *const outputs[]) {
+    (void)inputs, (void)outputs;
+    die(EXIT_USAGE, "the part must have a link for --link '%s', and has none", link->path);
+}
+
+static void encode(struct link *link) { (void)link; }
+#endif
+
+static void write_frame(const struct link *link) {
+    const uint8_t size[4] = {(uint8_t)link->nbytes, (uint8_t)(link->nbytes >> 8),
+                             (uint8_t)(link->nbytes >> 16), (uint8_t)(link->nbytes >> 24)};
+    write_all(link->file, link->path, size, sizeof size);
+    write_all(link->file, link->path, link->frame, link->nbytes);
+}
+
+static void read_all(FILE *file, const char *path, void *bytes, size_t nbytes, size_t sample,
+                     size_t n_samples) {
+    if (fread(bytes, 1, nbytes, file) != nbytes)
+        die(EXIT_SHORT, "'%s' must hold %zu samples, and ends in sample %zu", path, n_samples,
+            sample);
 }
 
 int main(int argc, char **argv) {
     const char *trace_path = NULL, *profile_path = NULL;
+    struct link link = {0};
     size_t n_repeats = 1;
     int at = 1;
     for (; at + 1 < argc && strncmp(argv[at], "--", 2) == 0; at += 2) {
         if (strcmp(argv[at], "--trace") == 0)
             trace_path = argv[at + 1];
+        else if (strcmp(argv[at], "--link") == 0)
+            link.path = argv[at + 1];
         else if (strcmp(argv[at], "--profile") == 0)
             profile_path = argv[at + 1];
         else if (strcmp(argv[at], "--repeat") == 0)
             n_repeats = parse_count(argv[at + 1], "--repeat", 1);
         else
-            die(EXIT_USAGE, "option must be --trace, --profile or --repeat, not '%s'", argv[at]);
+            die(EXIT_USAGE, "option must be --trace, --link, --profile or --repeat, not '%s'",
+                argv[at]);
     }
     if (argc - at != 3)
         die(EXIT_USAGE,
-            "usage: model [--trace FILE] [--profile FILE] [--repeat N] INPUT OUTPUT COUNT");
+            "usage: model [--trace FILE] [--link FILE] [--profile FILE] [--repeat N] "
+            "INPUT OUTPUT COUNT");
     const char *input_path = argv[at], *output_path = argv[at + 1];
     const size_t n_samples = parse_count(argv[at + 2], "COUNT", profile_path ? 1 : 0);
 
@@ -153,18 +232,19 @@ int main(int argc, char **argv) {
     for (int i = 0; i < MODEL_NUM_INPUTS; i++) inputs[i] = allocate(model_input_bytes[i]);
     for (int i = 0; i < MODEL_NUM_OUTPUTS; i++) outputs[i] = allocate(model_output_bytes[i]);
     void *arena = allocate(MODEL_ARENA_BYTES);
+    if (link.path) open_link(&link, inputs, outputs);
 
     struct watch watch = {.trace_path = trace_path, .n_runs = n_samples * n_repeats};
     if (trace_path) watch.trace = open_file(trace_path, "wb");
     if (profile_path)
-        watch.times = allocate((size_t)model_num_layers * watch.n_runs * sizeof *watch.times);
+        watch.times = allocate(((size_t)model_num_layers + 1) * watch.n_runs * sizeof *watch.times);
     FILE *source = open_file(input_path, "rb"), *result = open_file(output_path, "wb");
 
     for (size_t sample = 0; sample < n_samples; sample++) {
         for (int i = 0; i < MODEL_NUM_INPUTS; i++)
-            if (fread(inputs[i], 1, model_input_bytes[i], source) != model_input_bytes[i])
-                die(EXIT_SHORT, "'%s' must hold %zu samples, and ends in sample %zu", input_path,
-                    n_samples, sample);
+            read_all(source, input_path, inputs[i], model_input_bytes[i], sample, n_samples);
+        for (size_t i = 0; i < link.n_passed; i++)
+            read_all(source, input_path, link.passed[i], link.passed_bytes[i], sample, n_samples);
         for (size_t repeat = 0; repeat < n_repeats; repeat++, watch.run++) {
             const int observed = watch.times || (watch.trace && repeat == 0);
             FILE *trace = watch.trace;
@@ -176,12 +256,21 @@ int main(int argc, char **argv) {
                                  : model_run((const void *const *)inputs, outputs, arena);
             watch.trace = trace;
             if (status != 0) die(EXIT_SYSTEM, "model_run must return 0, not %" PRId32, status);
+            if (link.file) {
+                uint64_t start_ns = now_ns();
+                encode(&link);
+                if (watch.times)
+                    watch.times[(size_t)model_num_layers * watch.n_runs + watch.run] =
+                        now_ns() - start_ns;
+            }
         }
+        if (link.file) write_frame(&link);
         for (int i = 0; i < MODEL_NUM_OUTPUTS; i++)
             write_all(result, output_path, outputs[i], model_output_bytes[i]);
     }
     if (watch.trace) close_file(watch.trace, trace_path);
-    if (profile_path) write_profile(profile_path, watch.times, watch.n_runs);
+    if (link.file) close_file(link.file, link.path);
+    if (profile_path) write_profile(profile_path, watch.times, watch.n_runs, link.path != NULL);
     close_file(result, output_path);
     fclose(source);
     return 0;
