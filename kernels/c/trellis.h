@@ -67,7 +67,10 @@ void jc_dead_zone_values(const struct jc_quantizer *q, const uint16_t *syms, siz
 void jc_trellis_values(const struct jc_quantizer *q, const struct jc_layout *layout,
                        const uint16_t *syms, float *x);
 
-/* Fixed rate: 2^R symbols, doubled alphabet, 4 to 256 states. */
+/* Fixed rate: 2^R symbols, doubled alphabet, 4 to 256 states; its distances are binary64.  @ws[the
+ * size for layout->n and the states] is aligned for uint64_t.  Bad parameters: JC_BAD_ARGUMENT; a value that is not finite:
+ * JC_BAD_VALUE; then syms are untouched. */
+size_t jc_fixed_trellis_workspace_size(size_t max_n, unsigned n_states);
 enum jc_result jc_fixed_trellis_quantize(void *ws, const struct jc_quantizer *q,
                                          const struct jc_layout *layout, const float *x,
                                          uint16_t *syms);
