@@ -23,7 +23,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "onnx": ("compiler/",),
     "onnx_ir": ("compiler/",),
     "onnxruntime": ("compiler/",),
-    "joulecut.kernels": ("compiler/codec.py", "kernels/"),
+    "joulecut.kernels": ("compiler/codec.py", "compiler/quantizers/", "kernels/"),
     "tvm": ("targets/cpu/",),
     "torch": ("zoo/",),
     "brevitas": ("zoo/",),
