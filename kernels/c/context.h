@@ -4,6 +4,8 @@
  * A symbol is a token and extra bits; its context is the class of its two neighbours' magnitudes;
  * neighbouring classes share a table (a cluster).  The tables are those of prefix codes or of ANS.
  * Symbols are uint16_t here, whatever their width.  Nothing allocates or keeps state.
+ *
+ * Trusted: layouts, workspaces, and symbols to encode.  Untrusted: every byte that is read.
  */
 #ifndef JC_CONTEXT_H
 #define JC_CONTEXT_H
@@ -49,27 +51,35 @@ extern const uint8_t jc_trellis_next8[8][2];
 struct jc_context_model {
     uint8_t n_clusters;
     uint8_t cluster_of[JC_N_UNIONS][JC_N_CLASSES];
-    uint16_t freqs[JC_MAX_CLUSTERS][JC_N_TOKENS]; /* ANS frequencies, or */
-    uint8_t lens[JC_MAX_CLUSTERS][JC_N_TOKENS];   /* code lengths; of a single token: all 0 and .. */
+    uint16_t freqs[JC_MAX_CLUSTERS][JC_N_TOKENS]; /* ANS: add up to 1 << JC_ANS_BITS; or */
+    uint8_t lens[JC_MAX_CLUSTERS][JC_N_TOKENS];   /* code lengths; of a single token all 0, and .. */
     int8_t only[JC_MAX_CLUSTERS];                 /* .. that token; -1 otherwise */
 };
 
-struct jc_context_encoder; /* in context_internal.h; sized by jc_context_encoder_size */
+struct jc_context_encoder; /* in context_internal.h */
 struct jc_context_decoder;
 size_t jc_context_encoder_size(size_t max_n); /* bytes, for blocks of at most max_n symbols */
 size_t jc_context_decoder_size(size_t max_n);
 
-/* Count tokens by context, cluster, and fill `prefix` and `ans` with the tables that the encoder
- * would write for @syms[layout->n].  Deterministic: "The encoder's choices". */
-void jc_context_model_build(struct jc_context_encoder *ws, const struct jc_layout *layout,
-                            const uint16_t *syms, struct jc_context_model *prefix,
-                            struct jc_context_model *ans);
-/* The same from the symbols of several blocks (static tables): count, count, .. then finish;
- * every token that fits in the width gets a count of at least 1 in every class. */
-void jc_context_count_begin(struct jc_context_encoder *ws);
-void jc_context_count(struct jc_context_encoder *ws, const struct jc_layout *layout,
-                      const uint16_t *syms);
-void jc_context_count_finish(struct jc_context_encoder *ws, unsigned width, unsigned unions,
+/* The lanes that "The encoder's choices" take for @syms[n] without a trellis. */
+unsigned jc_context_lanes(const uint16_t *syms, size_t n);
+
+/*
+ * First find the contexts, then build models, then encode: begin, add, build, encode.
+ *
+ * jc_context_add finds the contexts of @syms[layout->n], which must fit in the width, and adds
+ * its tokens to the counts; the encoders below write the block that was added last.
+ * jc_context_build makes the tables that the encoder would write for all that was added since
+ * jc_context_begin; either model may be NULL.
+ * jc_context_build_static does so for tables that must serve other blocks too: every token that
+ * fits in the width is counted at least once in every class.
+ */
+void jc_context_begin(struct jc_context_encoder *ws);
+void jc_context_add(struct jc_context_encoder *ws, const struct jc_layout *layout,
+                    const uint16_t *syms);
+void jc_context_build(struct jc_context_encoder *ws, unsigned unions,
+                      struct jc_context_model *prefix, struct jc_context_model *ans);
+void jc_context_build_static(struct jc_context_encoder *ws, unsigned width, unsigned unions,
                              struct jc_context_model *prefix, struct jc_context_model *ans);
 
 /* Bits of the map and the tables when written into a block. */
@@ -84,18 +94,22 @@ enum jc_result jc_read_context_prefix_table(struct jc_bit_reader *r, unsigned un
 enum jc_result jc_read_context_ans_table(struct jc_bit_reader *r, unsigned unions,
                                          unsigned width, struct jc_context_model *m);
 
-/* Lanes of @syms under the tables: what follows the padded table in a payload.
- * `room` is the most bytes that may be written to @dst.  Returns the bytes written, or SIZE_MAX if
- * they do not fit or a token has no code (@dst is then unspecified). */
-size_t jc_context_prefix_encode(struct jc_context_encoder *ws, const struct jc_layout *layout,
-                                const uint16_t *syms, const struct jc_context_model *m,
-                                uint8_t *dst, size_t room);
-size_t jc_context_ans_encode(struct jc_context_encoder *ws, const struct jc_layout *layout,
-                             const uint16_t *syms, const struct jc_context_model *m, uint8_t *dst,
-                             size_t room);
+/* Bits of the codes and extra bits of what was added since jc_context_begin, under the tables, before
+ * the lanes are padded: no payload is smaller.  SIZE_MAX if a token has no code. */
+size_t jc_context_prefix_bits(const struct jc_context_encoder *ws,
+                              const struct jc_context_model *m);
 
-/* Decode exactly layout->n symbols from the untrusted @src[size], all of which must be used.
- * Symbols beyond the width: JC_BAD_SYMBOL. */
+/* What follows the padded table in a payload, for the only block added since jc_context_begin.
+ * Writes at most @dst[room].  Returns the bytes written, or SIZE_MAX if they do not fit or a token
+ * has no code (@dst is then unspecified). */
+size_t jc_context_prefix_encode(struct jc_context_encoder *ws, const struct jc_layout *layout,
+                                const struct jc_context_model *m, uint8_t *dst, size_t room);
+size_t jc_context_ans_encode(struct jc_context_encoder *ws, const struct jc_layout *layout,
+                             const struct jc_context_model *m, uint8_t *dst, size_t room);
+
+/* Decode exactly layout->n symbols from the untrusted @src[size], all of which must be used, else
+ * JC_BAD_LENGTH or JC_BAD_PADDING.  Models come from jc_read_context_*_table, which refuses tokens
+ * beyond the width.  Never reads outside @src, never writes outside @syms[n]. */
 enum jc_result jc_context_prefix_decode(struct jc_context_decoder *ws,
                                         const struct jc_layout *layout, const uint8_t *src,
                                         size_t size, const struct jc_context_model *m,
@@ -105,7 +119,7 @@ enum jc_result jc_context_ans_decode(struct jc_context_decoder *ws,
                                      size_t size, const struct jc_context_model *m,
                                      uint16_t *syms);
 
-/* About 256 log2 x, x >= 1; see docs/bitstream.md. */
+/* Within 2 of 65536 log2 x, 1 <= x < 2^24; see docs/bitstream.md. */
 uint32_t jc_lg(uint32_t x);
 
 #endif
