@@ -68,7 +68,8 @@ size_t jc_counted_streams_size(const uint32_t counts[JC_HUFFMAN_STREAMS][JC_MAX_
 size_t jc_huffman_streams_size(const uint8_t *codes, size_t n, const uint8_t lens[JC_MAX_ALPHABET]);
 
 /* Write the stream sizes and streams of @syms[n], n >= 1, with a code that has every symbol.
- * Nobody may change @syms between the measuring and the end of this.  @dst has jc_huffman_streams_size bytes and JC_HUFFMAN_SLACK more, which may be scribbled on.
+ * Nobody may change @syms between the measuring and the end of this.
+ * @dst has jc_huffman_streams_size bytes and JC_HUFFMAN_SLACK more, which may be scribbled on.
  * Returns the bytes written. */
 #define JC_HUFFMAN_SLACK 16
 size_t jc_huffman_encode(const uint8_t *syms, size_t n, const uint8_t lens[JC_MAX_ALPHABET],

@@ -375,7 +375,7 @@ enum jc_result jc_huffman_decode(struct jc_huffman_decoder *ws, const uint8_t *s
         return finish_lane(ws->single, lanes, src + size);
     }
     if (!open_lanes(lanes, src, size, segment, syms, n))
-        return JC_TRUNCATED;
+        return JC_BAD_LENGTH;
     if (use_multi)
         fill_multi(ws->multi, &code, lens);
     run_best(ws, lanes, segment, size < 8 ? src : src + size - 8, use_multi);

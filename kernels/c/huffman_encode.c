@@ -37,7 +37,7 @@ static inline uint8_t *write_stream(const uint64_t code_words[JC_MAX_ALPHABET],
         a = append(a, b) >> (second & 63) | append(c, d);
         acc = acc >> (all & 63) | a;
         held += (uint8_t)all;
-        jc_store_le64(next, acc >> (64 - held));
+        jc_store_le64(next, acc >> (-held & 63));
         next += held / 8;
         held %= 8;
     }
@@ -46,7 +46,7 @@ static inline uint8_t *write_stream(const uint64_t code_words[JC_MAX_ALPHABET],
 
         acc = append(acc, word);
         held += (uint8_t)word;
-        jc_store_le64(next, acc >> (64 - held));
+        jc_store_le64(next, acc >> (-held & 63));
         next += held / 8;
         held %= 8;
     }
