@@ -2,8 +2,8 @@
  * Symbols -> the smallest block: docs/bitstream.md, "Blocks" and "The encoder's choices".
  *
  * best:
- *   size        of the payload; every candidate after it is of a higher mode (or of the same one with
- *               static tables), so that it wins if it is smaller (or not larger).
+ *   size        of the payload.  A candidate of a lower mode, or of the same one with static tables,
+ *               wins if it is not larger; one of a higher mode must be smaller.
  *   written     where its payload lies, if it had to be written to know its size; NULL if not.
  * Prefix codes are priced by counts; payloads with contexts are written, one to @dst, one to ws->spare.
  */
@@ -35,10 +35,10 @@ static int may_use(const struct jc_options *options, unsigned mode)
 
 /* ---- prefix codes without contexts ---- */
 
-/* Whether a payload of that size would be taken. */
-static int wins(const struct best *best, unsigned mode, size_t size)
+/* The largest payload that would be taken. */
+static size_t room_for(const struct best *best, unsigned mode)
 {
-    return size < best->size || (size == best->size && mode == best->mode);
+    return best->size - (mode > best->mode);
 }
 
 static void take(struct job *job, unsigned mode, unsigned is_static, size_t size)
@@ -67,7 +67,7 @@ static void try_codes(struct job *job, unsigned mode, const uint8_t *codes, size
     if (jc_code_lengths(&job->ws->merge, counts, lens) >= 2)
         size = jc_bytes_of_bits(jc_code_table_bits(lens)) +
                jc_counted_streams_size(by_stream, n_codes, lens);
-    if (wins(&job->best, mode, size)) {
+    if (size <= room_for(&job->best, mode)) {
         take(job, mode, 0, size);
         memcpy(job->lens, lens, sizeof lens);
     }
@@ -75,7 +75,7 @@ static void try_codes(struct job *job, unsigned mode, const uint8_t *codes, size
         has_all_codes(counts, job->options->tables->lens[mode])) {
         memcpy(lens, job->options->tables->lens[mode], sizeof lens);
         size = jc_counted_streams_size(by_stream, n_codes, lens);
-        if (wins(&job->best, mode, size)) {
+        if (size <= room_for(&job->best, mode)) {
             take(job, mode, 1, size);
             memcpy(job->lens, lens, sizeof lens);
         }
@@ -150,8 +150,8 @@ static void try_context(struct job *job, const struct jc_layout *layout, unsigne
                         unsigned is_static, const struct jc_context_model *m)
 {
     uint8_t *dst = job->best.written == job->dst ? job->ws->spare : job->dst;
-    size_t room = job->best.size - (mode != job->best.mode);
-    size_t size = write_contexts(job, layout, mode, is_static, m, dst, room);
+    size_t size = write_contexts(job, layout, mode, is_static, m, dst,
+                                 room_for(&job->best, mode));
 
     if (size == SIZE_MAX)
         return;
@@ -173,7 +173,8 @@ static void try_contexts(struct job *job)
     jc_context_build(ws->context_encoder, jc_n_unions(job->h),
                      may_use(job->options, JC_CONTEXT_PREFIX) ? &ws->models[0] : NULL,
                      may_use(job->options, JC_CONTEXT_ANS) ? &ws->models[1] : NULL);
-    for (unsigned i = 0; i < 2; i++) {
+    /* ANS first: then the price of prefix codes mostly tells that they need not be written. */
+    for (unsigned i = 2; i-- > 0;) {
         unsigned mode = JC_CONTEXT_PREFIX + i;
 
         if (!may_use(job->options, mode))

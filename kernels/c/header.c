@@ -138,6 +138,7 @@ static int are_centroids(const struct jc_quantizer *q)
 static int is_quantizer(const struct jc_quantizer *q, unsigned dtype)
 {
     int is_lattice = q->kind == JC_DEAD_ZONE || q->kind == JC_TRELLIS;
+    unsigned least;
 
     if (q->kind == JC_BYTES)
         return q->width == 8 && q->fold == 0;
@@ -145,7 +146,9 @@ static int is_quantizer(const struct jc_quantizer *q, unsigned dtype)
         return dtype != JC_FLOAT32 && is_in(q->width, 1, 16) && q->fold <= 1;
     if (q->kind >= JC_N_QUANTIZERS || dtype == JC_INT32)
         return 0;
-    if (!is_in(q->width, 1, is_lattice ? 16 : 8) || q->fold > is_lattice)
+    /* A trellis needs magnitudes up to 3 so that every union has both parities. */
+    least = q->kind == JC_TRELLIS ? (unsigned)q->fold + 2 : 1;
+    if (!is_in(q->width, least, is_lattice ? 16 : 8) || q->fold > is_lattice)
         return 0;
     if (q->kind == JC_UNIFORM)
         return q->step > 0 && isfinite(q->step) && isfinite(q->offset);

@@ -18,28 +18,69 @@ static int32_t fold_int(int64_t m, const struct jc_quantizer *q)
 
 static int all_finite(const float *x, size_t n)
 {
-    uint32_t most = 0;
+    int is_bad = 0;
 
-    for (size_t i = 0; i < n; i++) {
-        uint32_t bits;
-
-        memcpy(&bits, &x[i], sizeof bits);
-        bits &= 0x7fffffff;
-        most = bits > most ? bits : most;
-    }
-    return most < 0x7f800000;
+    for (size_t i = 0; i < n; i++)
+        is_bad |= !(fabsf(x[i]) <= FLT_MAX);
+    return !is_bad;
 }
 
-static void uniform_symbols(const struct jc_quantizer *q, const float *x, size_t n, uint8_t *syms)
+static void exact_uniform(const struct jc_quantizer *q, const float *x, size_t n, uint8_t *syms)
 {
     double offset = (double)q->offset, step = (double)q->step;
     double high = (double)((1u << q->width) - 1);
 
     for (size_t i = 0; i < n; i++) {
-        double nearest = jc_clamp(((double)x[i] - offset) / step, 0, high) + JC_ROUND_64 - JC_ROUND_64;
+        double index = jc_clamp(((double)x[i] - offset) / step, 0, high);
 
+        syms[i] = (uint8_t)(int32_t)(index + JC_ROUND_64 - JC_ROUND_64);
+    }
+}
+
+/*
+ * The same in binary32 with a product for the quotient: three roundings, so that an index of at most 255
+ * is off by less than 256 * 3 * 2^-24 < NEAR.  Returns 0 if an index is that near the middle between two
+ * integers, or a value is not finite.
+ */
+#define NEAR 0x1p-13f
+
+static int quick_uniform(const struct jc_quantizer *q, const float *x, size_t n, uint8_t *syms)
+{
+    float per_step = 1 / q->step, offset = q->offset, high = (float)((1u << q->width) - 1);
+    int is_unsure = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        float index = (x[i] - offset) * per_step, nearest;
+
+        index = index > 0 ? index : 0;
+        index = index < high ? index : high;
+        nearest = index + JC_ROUND_32 - JC_ROUND_32;
+        is_unsure |= !(fabsf(index - nearest) < 0.5f - NEAR);
+        is_unsure |= !(fabsf(x[i]) <= FLT_MAX);
         syms[i] = (uint8_t)(int32_t)nearest;
     }
+    return !is_unsure;
+}
+
+#define CHUNK 128 /* few enough that most of them are sure */
+#define QUICK_MIN_STEP 0x1p-96f
+#define QUICK_MAX_STEP 0x1p96f
+
+static enum jc_result uniform_symbols(const struct jc_quantizer *q, const float *x, size_t n,
+                                      uint8_t *syms)
+{
+    int may_be_quick = q->step >= QUICK_MIN_STEP && q->step <= QUICK_MAX_STEP;
+
+    for (size_t i = 0; i < n; i += CHUNK) {
+        size_t size = n - i < CHUNK ? n - i : CHUNK;
+
+        if (may_be_quick && quick_uniform(q, x + i, size, syms + i))
+            continue;
+        if (!all_finite(x + i, size))
+            return JC_BAD_VALUE;
+        exact_uniform(q, x + i, size, syms + i);
+    }
+    return JC_OK;
 }
 
 /* The nearest value, the lower one on a tie: as many limits as lie below x. */
@@ -73,12 +114,11 @@ static enum jc_result float_symbols(struct jc_workspace *ws, const struct jc_qua
 {
     if (q->kind == JC_DEAD_ZONE)
         return jc_dead_zone_quantize(q, rates, x, n, wide);
+    if (q->kind == JC_UNIFORM)
+        return uniform_symbols(q, x, n, narrow);
     if (!all_finite(x, n))
         return JC_BAD_VALUE;
-    if (q->kind == JC_UNIFORM)
-        uniform_symbols(q, x, n, narrow);
-    else
-        codebook_symbols(ws, q->width, x, n, narrow);
+    codebook_symbols(ws, q->width, x, n, narrow);
     return JC_OK;
 }
 

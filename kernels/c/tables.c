@@ -82,12 +82,13 @@ static enum jc_result read_entry(const uint8_t *src, size_t size, size_t *at, un
 
 enum jc_result jc_read_tables(const uint8_t *src, size_t size, struct jc_tables *tables)
 {
-    size_t at = PREFIX_BYTES, end = size - SUM_BYTES;
+    size_t at = PREFIX_BYTES, end;
     unsigned last = 0;
 
     memset(tables, 0, sizeof *tables);
     if (size < PREFIX_BYTES + SUM_BYTES)
         return JC_TRUNCATED;
+    end = size - SUM_BYTES;
     if (jc_load_le32(src) != MAGIC)
         return JC_BAD_MAGIC;
     if (src[4] != VERSION)
@@ -157,21 +158,27 @@ enum jc_result jc_tables_add(void *memory, struct jc_trainer *trainer, struct jc
     return result;
 }
 
-/* Lengths for counts that may be too many to count, each of n at least 1. */
+/* Lengths for the counts of n symbols, each at least once, made smaller until they can be added. */
 static void static_lens(struct jc_merge *merge, const uint64_t counts[JC_MAX_ALPHABET], size_t n,
                         uint8_t lens[JC_MAX_ALPHABET])
 {
-    uint32_t scaled[JC_MAX_ALPHABET] = {0};
-    uint64_t total = 0;
-    unsigned shift = 0;
+    uint64_t scaled[JC_MAX_ALPHABET] = {0}, total;
+    uint32_t small[JC_MAX_ALPHABET];
 
     for (size_t s = 0; s < n; s++)
-        total += counts[s];
-    while (total >> shift >= MAX_COUNTED / 2)
-        shift++;
-    for (size_t s = 0; s < n; s++)
-        scaled[s] = (uint32_t)(counts[s] >> shift ? counts[s] >> shift : 1);
-    jc_code_lengths(merge, scaled, lens);
+        scaled[s] = counts[s] ? counts[s] : 1;
+    for (;;) {
+        total = 0;
+        for (size_t s = 0; s < n; s++)
+            total += scaled[s];
+        if (total < MAX_COUNTED)
+            break;
+        for (size_t s = 0; s < n; s++)
+            scaled[s] -= scaled[s] / 2;
+    }
+    for (size_t s = 0; s < JC_MAX_ALPHABET; s++)
+        small[s] = (uint32_t)scaled[s];
+    jc_code_lengths(merge, small, lens);
 }
 
 /* The table of a mode, padded; its bytes. */
