@@ -310,7 +310,7 @@ enum jc_result jc_read_header(const uint8_t *src, size_t size, struct jc_header 
     h->header_bytes = (size_t)(r.next - src);
     if (r.result != JC_OK)
         return r.result;
-    return sum == summed ? jc_complete_header(h) : JC_BAD_CHECKSUM;
+    return jc_sum_fits(summed, sum) ? jc_complete_header(h) : JC_BAD_CHECKSUM;
 }
 
 /* ---- header of a frame ---- */

@@ -93,7 +93,7 @@ enum jc_result jc_read_tables(const uint8_t *src, size_t size, struct jc_tables 
         return JC_BAD_MAGIC;
     if (src[4] != VERSION)
         return JC_BAD_VERSION;
-    if (jc_load_le32(src + end) != jc_xxh32(src, end))
+    if (!jc_sum_fits(jc_xxh32(src, end), jc_load_le32(src + end)))
         return JC_BAD_CHECKSUM;
     for (unsigned i = 0; i < src[5]; i++) {
         enum jc_result result = read_entry(src, end, &at, &last, tables);
