@@ -10,7 +10,7 @@
 
 #define TILE 64 /* steps of a lane at once: a few cache lines of symbols, and of items */
 
-/* floor(65536 log2(1 + i / 256)); exactly, the bits of (256 + i)^65536, less 1 + 8 * 65536. */
+/* floor(65536 log2(1 + i / 256)); tests/kernels/test_context_c.py computes it again. */
 static const uint32_t log_table[257] = {
     0, 368, 735, 1101, 1465, 1828, 2190, 2550, 2909, 3266, 3622, 3977, 4331, 4683, 5034, 5383,
     5731, 6078, 6424, 6769, 7112, 7454, 7794, 8134, 8472, 8809, 9145, 9480, 9813, 10146, 10477,

@@ -119,7 +119,7 @@ enum jc_result jc_context_ans_decode(struct jc_context_decoder *ws,
                                      size_t size, const struct jc_context_model *m,
                                      uint16_t *syms);
 
-/* Within 2 of 65536 log2 x, 1 <= x < 2^24; see docs/bitstream.md. */
+/* Within 3 of 65536 log2 x, 1 <= x < 2^24; see docs/bitstream.md. */
 uint32_t jc_lg(uint32_t x);
 
 #endif
