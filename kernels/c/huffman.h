@@ -77,7 +77,7 @@ size_t jc_huffman_encode(const uint8_t *syms, size_t n, const uint8_t lens[JC_MA
 
 /* Tables that jc_huffman_decode builds; contents are meaningless between calls. */
 struct jc_huffman_decoder {
-    uint64_t multi[2 << JC_MAX_CODE_BITS]; /* several symbols at once; a heap, see there */
+    uint64_t multi[2 << JC_MAX_CODE_BITS]; /* several symbols at once; see huffman_tables.c */
     uint16_t single[1 << JC_MAX_CODE_BITS];
 };
 

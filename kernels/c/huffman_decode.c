@@ -8,18 +8,10 @@
  *   out, n_left  symbols yet to come.
  * Loads may run over the end of a lane into the next one.  That is found when the lane has its
  * symbols: it must then stand in the last byte of its stream, before zeros.
- *
- * single[i]  symbol << 8 | length of the first code in the 11 bits i.
- * multi      a heap: node 2^b + j, for the b bits j, has as many symbols as are complete in them,
- *            at most 6: symbols << 16 | how many << 8 | their length.  The codes start anywhere, so
- *            node = one code and node >> length.  Streams use the level b = 11.
- * Tables are complete: each look-up takes at least one bit and gives at least one symbol.
  */
-#include "huffman.h"
+#include "huffman_tables.h"
 
-#define TABLE_SIZE (1u << JC_MAX_CODE_BITS)
 #define LOOKUPS 5 /* for each load */
-#define MAX_MULTI 6
 #define SENTINEL (UINT64_C(1) << 63)
 /* A load starts with up to 7 bits of the byte taken already and has one sentinel. */
 JC_STATIC_ASSERT(7 + LOOKUPS * JC_MAX_CODE_BITS <= 63);
@@ -32,81 +24,6 @@ struct lane {
     size_t n_left;
     const uint8_t *end; /* of the stream */
 };
-
-/* The code of @lens, and its n symbols by (length, symbol); ends[l]: those of length <= l. */
-struct canonical {
-    uint16_t entries[JC_MAX_ALPHABET];
-    uint8_t sorted[JC_MAX_ALPHABET];
-    unsigned ends[JC_MAX_CODE_BITS + 1];
-};
-
-static void sort_codes(struct canonical *c, const uint8_t lens[JC_MAX_ALPHABET])
-{
-    unsigned at[JC_MAX_CODE_BITS + 1] = {0};
-
-    jc_canonical_entries(lens, c->entries);
-    memset(c->ends, 0, sizeof(c->ends));
-    for (unsigned s = 0; s < JC_MAX_ALPHABET; s++)
-        if (lens[s])
-            c->ends[lens[s]]++;
-    for (unsigned len = 1; len <= JC_MAX_CODE_BITS; len++) {
-        at[len] = c->ends[len - 1];
-        c->ends[len] += at[len];
-    }
-    for (unsigned s = 0; s < JC_MAX_ALPHABET; s++)
-        if (lens[s])
-            c->sorted[at[lens[s]]++] = (uint8_t)s;
-}
-
-/* Each code once, in the first 2^length entries; then all the shorter ones once more. */
-static void fill_single(uint16_t single[TABLE_SIZE], const struct canonical *c)
-{
-    unsigned i = 0;
-
-    single[0] = 0;
-    for (unsigned len = 1; len <= JC_MAX_CODE_BITS; len++) {
-        size_t half = (size_t)1 << (len - 1);
-
-        memcpy(single + half, single, half * sizeof(single[0]));
-        for (; i < c->ends[len]; i++)
-            single[c->entries[c->sorted[i]] >> 4] = (uint16_t)((unsigned)c->sorted[i] << 8 | len);
-    }
-}
-
-/* A symbol before what `rest` has; if that is full, without its last. */
-static inline uint64_t put_before(uint64_t rest, uint64_t first, const uint8_t *lens, int may_fill)
-{
-    if (may_fill && (rest >> 8 & 0xff) == MAX_MULTI)
-        rest -= 0x100u + lens[rest >> 56];
-    return (rest & ~UINT64_C(0xffff)) << 8 | ((rest & 0xffff) + first);
-}
-
-/* One level: after each code that fits, what the level of the bits after it has. */
-static inline void fill_level(uint64_t multi[2 * TABLE_SIZE], unsigned bits,
-                              const struct canonical *c, const uint8_t *lens, int may_fill)
-{
-    memset(multi + ((size_t)1 << bits), 0, sizeof(multi[0]) << bits);
-    for (unsigned i = 0; i < c->ends[bits]; i++) {
-        uint8_t s = c->sorted[i];
-        unsigned len = c->entries[s] & 15;
-        size_t n = (size_t)1 << (bits - len);
-        uint64_t first = (uint64_t)s << 16 | 0x100 | len;
-        uint64_t *to = multi + ((size_t)1 << bits) + (c->entries[s] >> 4);
-
-        for (size_t j = 0; j < n; j++)
-            to[j << len] = put_before(multi[n + j], first, lens, may_fill);
-    }
-}
-
-static void fill_multi(uint64_t multi[2 * TABLE_SIZE], const struct canonical *c,
-                       const uint8_t *lens)
-{
-    unsigned shortest = lens[c->sorted[0]];
-
-    for (unsigned bits = 0; bits <= JC_MAX_CODE_BITS - shortest; bits++)
-        fill_level(multi, bits, c, lens, shortest * (MAX_MULTI + 1) <= JC_MAX_CODE_BITS);
-    fill_level(multi, JC_MAX_CODE_BITS, c, lens, shortest * (MAX_MULTI + 1) <= JC_MAX_CODE_BITS);
-}
 
 /* Rounds of look-ups that all lanes can make without a check; `most` symbols a round, of which
  * the last store may write 8 bytes. */
@@ -159,7 +76,7 @@ ALWAYS_INLINE void run_single(struct lane lanes[JC_HUFFMAN_STREAMS], size_t segm
             for (unsigned j = 0; j < LOOKUPS; j++) {
 #pragma GCC unroll 6
                 for (unsigned k = 0; k < N; k++) {
-                    unsigned entry = single[word[k] % TABLE_SIZE];
+                    unsigned entry = single[word[k] % JC_TABLE_SIZE];
 
                     word[k] >>= entry & 63;
                     (k < 3 ? low : high)[k % 3 * segment + j] = (uint8_t)(entry >> 8);
@@ -186,7 +103,7 @@ ALWAYS_INLINE void run_multi(struct lane *lanes, const unsigned N, const uint64_
 {
     size_t rounds;
 
-    while ((rounds = safe_rounds(lanes, N, last_load, LOOKUPS * MAX_MULTI, 8)) > 0) {
+    while ((rounds = safe_rounds(lanes, N, last_load, LOOKUPS * JC_MAX_MULTI, 8)) > 0) {
         uint64_t word[JC_HUFFMAN_STREAMS];
         const uint8_t *in[JC_HUFFMAN_STREAMS];
         uint8_t *out[JC_HUFFMAN_STREAMS];
@@ -202,7 +119,7 @@ ALWAYS_INLINE void run_multi(struct lane *lanes, const unsigned N, const uint64_
             for (unsigned j = 0; j < LOOKUPS; j++) {
 #pragma GCC unroll 6
                 for (unsigned k = 0; k < N; k++) {
-                    uint64_t entry = multi[TABLE_SIZE + word[k] % TABLE_SIZE];
+                    uint64_t entry = multi[JC_TABLE_SIZE + word[k] % JC_TABLE_SIZE];
 
                     word[k] >>= entry & 63;
                     jc_store_le64(out[k], entry >> 16);
@@ -243,7 +160,7 @@ ALWAYS_INLINE void run_all(const struct jc_huffman_decoder *ws,
         else
             run_multi(lanes, 1, ws->multi, last_load);
         for (unsigned k = n; k-- > 0;) {
-            if (safe_rounds(lanes + k, 1, last_load, LOOKUPS * MAX_MULTI, 8) == 0) {
+            if (safe_rounds(lanes + k, 1, last_load, LOOKUPS * JC_MAX_MULTI, 8) == 0) {
                 struct lane ended = lanes[k];
 
                 lanes[k] = lanes[--n];
@@ -278,7 +195,7 @@ static void run_best(const struct jc_huffman_decoder *ws, struct lane lanes[JC_H
 }
 
 /* What is left of a lane, one symbol at a time; nothing at or after src_end is read. */
-static enum jc_result finish_lane(const uint16_t single[TABLE_SIZE], struct lane *lane,
+static enum jc_result finish_lane(const uint16_t single[JC_TABLE_SIZE], struct lane *lane,
                                   const uint8_t *src_end)
 {
     unsigned taken = (unsigned)__builtin_clzll(lane->word);
@@ -294,7 +211,7 @@ static enum jc_result finish_lane(const uint16_t single[TABLE_SIZE], struct lane
                 word |= (uint64_t)in[k] << 8 * k;
         word >>= taken;
         for (unsigned j = 0; j < LOOKUPS && lane->n_left > 0; j++, lane->n_left--) {
-            unsigned entry = single[word % TABLE_SIZE];
+            unsigned entry = single[word % JC_TABLE_SIZE];
 
             word >>= entry & 63;
             taken += entry & 63;
@@ -357,7 +274,7 @@ static int multi_pays(const uint8_t lens[JC_MAX_ALPHABET], size_t n)
 
     for (unsigned s = 0; s < JC_MAX_ALPHABET; s++)
         mean += (uint32_t)lens[s] << JC_MAX_CODE_BITS >> lens[s];
-    return n >= MIN_CODES_FOR_MULTI && 4 * mean < MULTI_BELOW_BITS_X4 * TABLE_SIZE;
+    return n >= MIN_CODES_FOR_MULTI && 4 * mean < MULTI_BELOW_BITS_X4 * JC_TABLE_SIZE;
 }
 
 enum jc_result jc_huffman_decode(struct jc_huffman_decoder *ws, const uint8_t *src, size_t size,
@@ -366,18 +283,14 @@ enum jc_result jc_huffman_decode(struct jc_huffman_decoder *ws, const uint8_t *s
     size_t segment = jc_huffman_segment(n);
     struct lane lanes[JC_HUFFMAN_STREAMS];
     int use_multi = multi_pays(lens, n);
-    struct canonical code;
 
-    sort_codes(&code, lens);
-    fill_single(ws->single, &code);
+    jc_fill_tables(ws, lens, segment < n && use_multi);
     if (segment == n) {
         lanes[0] = open_lane(src, size, src + size, syms, n);
         return finish_lane(ws->single, lanes, src + size);
     }
     if (!open_lanes(lanes, src, size, segment, syms, n))
         return JC_BAD_LENGTH;
-    if (use_multi)
-        fill_multi(ws->multi, &code, lens);
     run_best(ws, lanes, segment, size < 8 ? src : src + size - 8, use_multi);
     for (unsigned k = 0; k < JC_HUFFMAN_STREAMS; k++) {
         enum jc_result result = finish_lane(ws->single, lanes + k, src + size);

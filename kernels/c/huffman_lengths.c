@@ -100,24 +100,52 @@ static void sort_by_count(uint32_t *keys, uint32_t *spare, size_t n)
         memcpy(keys, from, n * sizeof(keys[0]));
 }
 
-/* Merge the n leaves with the packages of the n_below coins below; returns the coins. */
+/*
+ * Merge the n leaves with the packages of the n_below coins below; returns the coins.
+ *
+ * From both ends at once, since each step waits for the one before.  There are fewer than 2n coins,
+ * so neither end runs out of leaves; for packages there are sentinels, lighter and heavier than all.
+ */
 static size_t merge_level(struct jc_merge *ws, unsigned level, size_t n, size_t n_below)
 {
-    const uint32_t *below = ws->weights[(level & 1) ^ 1];
-    uint32_t *coins = ws->weights[level & 1];
-    size_t leaf = 0, package = 0, n_packages = n_below / 2, n_coins = 0;
+    uint32_t *packages = ws->weights[(level & 1) ^ 1], *coins = ws->weights[level & 1];
+    size_t n_packages = n_below / 2, n_coins = n + n_packages;
+    size_t leaf = 0, last_leaf = n - 1, last_package = n_packages;
+    uint8_t *is_leaf = ws->is_leaf[level];
 
-    while (leaf < n || package < n_packages) {
-        uint32_t weight = package < n_packages
-                              ? below[2 * package] + below[2 * package + 1]
-                              : UINT32_MAX;
-        int is_leaf = leaf < n && ws->leaves[leaf] >> 8 <= weight;
+    for (size_t j = 0; j < n_packages; j++) /* in their own place, one up */
+        packages[j + 1] = packages[2 * j] + packages[2 * j + 1];
+    packages[0] = 0;
+    packages[n_packages + 1] = UINT32_MAX;
+    for (size_t i = 0, last = n_coins - 1; i <= last; i++, last--) {
+        uint32_t light = ws->leaves[leaf] >> 8, heavy = ws->leaves[last_leaf] >> 8;
+        uint32_t package = packages[i - leaf + 1], heavy_package = packages[last_package];
+        unsigned light_is_leaf = light <= package, heavy_is_leaf = heavy > heavy_package;
 
-        coins[n_coins] = is_leaf ? ws->leaves[leaf++] >> 8 : weight;
-        package += !is_leaf;
-        ws->is_leaf[level][n_coins++] = (uint8_t)is_leaf;
+        coins[last] = heavy_is_leaf ? heavy : heavy_package;
+        is_leaf[last] = (uint8_t)heavy_is_leaf;
+        last_leaf -= heavy_is_leaf;
+        last_package -= !heavy_is_leaf;
+        coins[i] = light_is_leaf ? light : package; /* the same coin again where both ends meet */
+        is_leaf[i] = (uint8_t)light_is_leaf;
+        leaf += light_is_leaf;
     }
     return n_coins;
+}
+
+/* How many of n < 1024 bytes are 1; the others are 0. */
+static size_t count_ones(const uint8_t *bytes, size_t n)
+{
+    const uint64_t even = UINT64_C(0x00ff00ff00ff00ff);
+    uint64_t sums = 0; /* of each eighth byte */
+    size_t i = 0, rest = 0;
+
+    for (; n - i >= 8; i += 8)
+        sums += jc_load_le64(bytes + i);
+    for (; i < n; i++)
+        rest += bytes[i];
+    sums = (sums & even) + (sums >> 8 & even);
+    return rest + (size_t)(sums * UINT64_C(0x0001000100010001) >> 48);
 }
 
 size_t jc_code_lengths(struct jc_merge *ws, const uint32_t counts[JC_MAX_ALPHABET],
@@ -136,16 +164,20 @@ size_t jc_code_lengths(struct jc_merge *ws, const uint32_t counts[JC_MAX_ALPHABE
     for (unsigned level = 0; level < JC_MAX_CODE_BITS; level++)
         n_coins = merge_level(ws, level, n, n_coins);
 
-    /* Buy the 2n - 2 lightest coins; each package bought buys two coins below. */
+    /* Buy the 2n - 2 lightest coins; each package bought buys two coins below.  The leaves bought
+     * of a level are its lightest ones, and each makes a code longer. */
     size_t bought = 2 * n - 2;
+    uint8_t n_levels[JC_MAX_ALPHABET + 1] = {0}; /* that buy exactly so many leaves */
     for (unsigned level = JC_MAX_CODE_BITS; level-- > 0;) {
-        size_t n_leaves = 0;
+        size_t n_leaves = count_ones(ws->is_leaf[level], bought);
 
-        for (size_t i = 0; i < bought; i++)
-            n_leaves += ws->is_leaf[level][i];
-        for (size_t i = 0; i < n_leaves; i++)
-            lens[ws->leaves[i] & 0xff]++;
+        n_levels[n_leaves]++;
         bought = 2 * (bought - n_leaves);
+    }
+    uint8_t len = 0;
+    for (size_t i = n; i-- > 0;) {
+        len = (uint8_t)(len + n_levels[i + 1]);
+        lens[ws->leaves[i] & 0xff] = len;
     }
     return n;
 }
