@@ -1,7 +1,7 @@
 """Signal-to-noise ratio of fixed-rate trellis quantizers beside Lloyd-Max, earlier figures and D(R).
 
-The book is trained on the samples that are quantized, as in the sources. Every row is
-deterministic: fixed seeds, and the kernel finds the same symbols on every machine.
+The book is trained on the samples that are quantized. Seeds are fixed, and the kernel finds the
+same symbols on every machine.
 """
 
 from __future__ import annotations
@@ -57,14 +57,20 @@ PUBLISHED_SNR_DB: dict[tuple[str, int], tuple[float, ...]] = {
 Transactions on Communications 38 (1), 1990: doubled alphabet. Quoted from memory."""
 
 LIMIT_SNR_DB: dict[tuple[str, int], float] = {
-    ("uniform", 1): 6.79,
-    ("uniform", 2): 13.21,
-    ("uniform", 3): 19.42,
-    ("Laplacian", 1): 6.62,
-    ("Laplacian", 2): 12.66,
-    ("Laplacian", 3): 18.68,
+    ("uniform", 1): 6.83,
+    ("uniform", 2): 13.24,
+    ("uniform", 3): 19.43,
+    ("uniform", 4): 25.53,
+    ("Laplacian", 1): 6.63,
+    ("Laplacian", 2): 12.67,
+    ("Laplacian", 3): 18.69,
+    ("Laplacian", 4): 24.71,
 }
-"""D(R) as in the same paper; R = 1 and 2 agree with the Blahut-Arimoto algorithm within 0.03 dB."""
+"""D(R), computed by scripts/rate_distortion.py; that of the Gaussian is exact."""
+
+TABLED_UNIFORM_LIMIT_DB = {1: 6.79, 2: 13.21, 3: 19.42}
+"""D(R) of the uniform density as it is tabled beside such quantizers, quoted from memory. The
+computed values are 0.01 to 0.04 dB higher; the target for 256 states was set against these."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +110,7 @@ class Row:
 
     @property
     def limit_db(self) -> float:
-        """D(R); the Shannon lower bound on distortion where no figure is at hand."""
+        """D(R)."""
         return limit_db(self.source, self.rate_bits)
 
     @property
@@ -115,19 +121,16 @@ class Row:
             "published": self.published_db - TOLERANCE_DB,
         }
         if self.source == "uniform" and self.n_states == 256 and self.rate_bits <= 3:
-            wanted["D(R)"] = self.limit_db - UNIFORM_256_TOLERANCE_DB
+            limit = TABLED_UNIFORM_LIMIT_DB[self.rate_bits]
+            wanted["tabled D(R)"] = limit - UNIFORM_256_TOLERANCE_DB
         return [name for name, least in wanted.items() if self.snr_db < least]
 
 
 def limit_db(source: str, rate_bits: int) -> float:
     """The signal-to-noise ratio that no quantizer of this rate exceeds."""
-    shannon_db = {
-        "Gaussian": 0.0,
-        "uniform": 10 * math.log10(2 * math.pi * math.e / 12),
-        "Laplacian": 10 * math.log10(math.pi / math.e),
-    }
-    known = LIMIT_SNR_DB.get((source, rate_bits))
-    return 20 * rate_bits * math.log10(2) + shannon_db[source] if known is None else known
+    if source == "Gaussian":
+        return 20 * rate_bits * math.log10(2)
+    return LIMIT_SNR_DB[source, rate_bits]
 
 
 def draw(source: str, n: int) -> Floats:
@@ -204,7 +207,10 @@ def main() -> None:
             f"{row.seconds:.1f} {' '.join(['MISSES', *row.misses]) if row.misses else ''}",
             flush=True,
         )
-    print(f"rows that fall short by more than {TOLERANCE_DB:.2f} dB: {missed}")
+    print(f"rows more than {TOLERANCE_DB:.2f} dB below earlier or published figures, or")
+    print(
+        f"(uniform, 256 states) {UNIFORM_256_TOLERANCE_DB:.2f} dB below the tabled D(R): {missed}"
+    )
     sys.exit(missed > 0)
 
 

@@ -67,9 +67,12 @@ void jc_dead_zone_values(const struct jc_quantizer *q, const uint16_t *syms, siz
 void jc_trellis_values(const struct jc_quantizer *q, const struct jc_layout *layout,
                        const uint16_t *syms, float *x);
 
-/* Fixed rate: 2^R symbols, doubled alphabet, 4 to 256 states; its distances are binary64.  @ws[the
- * size for layout->n and the states] is aligned for uint64_t.  Bad parameters: JC_BAD_ARGUMENT; a value that is not finite:
- * JC_BAD_VALUE; then syms are untouched. */
+/*
+ * Fixed rate: 2^R symbols, doubled alphabet, 4 to 256 states; distances are binary64.
+ * @ws has the size for layout->n and the states, and is aligned for uint64_t.  Parameters outside
+ * their range give JC_BAD_ARGUMENT, a value that is not finite JC_BAD_VALUE; then @syms are untouched.
+ * Values cannot fail, whatever the symbols, if states, width and lanes are in their range.
+ */
 size_t jc_fixed_trellis_workspace_size(size_t max_n, unsigned n_states);
 enum jc_result jc_fixed_trellis_quantize(void *ws, const struct jc_quantizer *q,
                                          const struct jc_layout *layout, const float *x,
