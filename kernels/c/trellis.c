@@ -12,9 +12,30 @@
 typedef enum jc_result (*form)(void *ws, const struct jc_trellis *m,
                                const struct jc_layout *layout, const float *x, uint16_t *syms);
 
+/* The inverses of jc_trellis_next4 and 8. */
+const uint8_t jc_trellis_before4[16] = {0, 10, 8, 2, 1, 11, 9, 3};
+const uint8_t jc_trellis_before8[16] = {0, 12, 2, 14, 8, 4, 10, 6, 3, 15, 1, 13, 11, 7, 9, 5};
+
 size_t jc_trellis_workspace_size(size_t max_n)
 {
-    return max_n;
+    size_t tables = 2 * JC_TRELLIS_ROWS * JC_N_TRELLIS_CLASSES * sizeof(uint16_t);
+    size_t most_of_4 = max_n < JC_TRELLIS_MOST_OF_4 ? max_n : JC_TRELLIS_MOST_OF_4;
+    size_t steps_of_4 = most_of_4 / 4 + 1, steps_of_16 = max_n / JC_MAX_LANES + 1;
+    size_t steps = steps_of_4 > steps_of_16 ? steps_of_4 : steps_of_16;
+
+    return tables + (max_n + JC_TRELLIS_PADDING) * sizeof(uint16_t) + steps * JC_TRELLIS_TURNS;
+}
+
+int jc_trellis_take(struct jc_trellis_buffers *buffers, void *ws, const struct jc_layout *layout)
+{
+    if (layout->lanes == 1 || jc_lane_start(layout, 1) < JC_TRELLIS_LEAST_STEPS ||
+        (layout->lanes == 4 && layout->n > JC_TRELLIS_MOST_OF_4))
+        return 0;
+    buffers->cost = ws;
+    buffers->best = (uint16_t(*)[JC_N_TRELLIS_CLASSES])(buffers->cost + JC_TRELLIS_ROWS);
+    buffers->linear = (uint16_t *)(buffers->best + JC_TRELLIS_ROWS);
+    buffers->turns = (uint8_t *)(buffers->linear + layout->n + JC_TRELLIS_PADDING);
+    return 1;
 }
 
 static int is_usable(const struct jc_quantizer *q, const struct jc_rates *rates,
@@ -71,18 +92,27 @@ static enum jc_result quantize(form lanes, void *ws, const struct jc_quantizer *
     return lanes(ws, &m, layout, x, syms);
 }
 
-/* For tests: the forms by name, where this machine has them. */
-enum jc_result jc_trellis_quantize_scalar(void *ws, const struct jc_quantizer *q,
-                                          const struct jc_rates *rates,
-                                          const struct jc_layout *layout, const float *x,
-                                          uint16_t *syms)
-{
-    return quantize(jc_trellis_lanes_scalar, ws, q, rates, layout, x, syms);
-}
+/* For tests, the forms by name; and the best of this machine. */
+#define FORM(name, lanes)                                                                        \
+    enum jc_result name(void *ws, const struct jc_quantizer *q, const struct jc_rates *rates,    \
+                        const struct jc_layout *layout, const float *x, uint16_t *syms);         \
+    enum jc_result name(void *ws, const struct jc_quantizer *q, const struct jc_rates *rates,    \
+                        const struct jc_layout *layout, const float *x, uint16_t *syms)          \
+    {                                                                                            \
+        return quantize(lanes, ws, q, rates, layout, x, syms);                                   \
+    }
 
-enum jc_result jc_trellis_quantize(void *ws, const struct jc_quantizer *q,
-                                   const struct jc_rates *rates, const struct jc_layout *layout,
-                                   const float *x, uint16_t *syms)
-{
-    return quantize(jc_trellis_lanes_scalar, ws, q, rates, layout, x, syms);
-}
+FORM(jc_trellis_quantize_scalar, jc_trellis_lanes_scalar)
+#ifdef JC_SCALAR
+FORM(jc_trellis_quantize, jc_trellis_lanes_scalar)
+#elif defined(__x86_64__)
+FORM(jc_trellis_quantize_sse2, jc_trellis_lanes_sse2)
+FORM(jc_trellis_quantize_avx2, jc_trellis_lanes_avx2)
+FORM(jc_trellis_quantize,
+     __builtin_cpu_supports("avx2") ? jc_trellis_lanes_avx2 : jc_trellis_lanes_sse2)
+#elif defined(__ARM_NEON)
+FORM(jc_trellis_quantize_neon, jc_trellis_lanes_neon)
+FORM(jc_trellis_quantize, jc_trellis_lanes_neon)
+#else
+FORM(jc_trellis_quantize, jc_trellis_lanes_scalar)
+#endif

@@ -94,8 +94,47 @@ static inline struct jc_branch jc_trellis_branch(const struct jc_trellis *m, int
     return best;
 }
 
-/* One form for each instruction set: lanes that it can take, the others go to the scalar form. */
+/*
+ * What the vector forms keep, in a workspace that is aligned for uint64_t.
+ *   cost, best  [t][class]: of the best branch, where there are prices
+ *   linear      t in the order of the samples
+ *   turns       32 bytes for each step of the longest lane
+ */
+#define JC_TRELLIS_ROWS 8192 /* of tables; all t where K <= 255 */
+#define JC_TRELLIS_PADDING 32
+#define JC_TRELLIS_TURNS 32
+#define JC_TRELLIS_LEAST_STEPS 16   /* of the longest lane, for vectors */
+#define JC_TRELLIS_MOST_OF_4 0x8000 /* symbols of 4 lanes, for vectors */
+
+/* Bit of a step's turns that belongs to a state; byte s of the second: 1 << that, for s < 8. */
+#define JC_TRELLIS_TURN_BIT(s) (((s) >> 1) + 4 * ((s) & 1))
+#define JC_TRELLIS_TURN_BITS 0x8008400420021001u
+
+/* [2 * state + turn]: the state before, and in bit 3 the parity that led from there. */
+extern const uint8_t jc_trellis_before4[16];
+extern const uint8_t jc_trellis_before8[16];
+
+struct jc_trellis_buffers {
+    int16_t (*cost)[JC_N_TRELLIS_CLASSES];
+    uint16_t (*best)[JC_N_TRELLIS_CLASSES];
+    uint16_t *linear;
+    uint8_t *turns;
+};
+
+/* One form for each instruction set.  The vector forms leave to the scalar one what they cannot do. */
 enum jc_result jc_trellis_lanes_scalar(void *ws, const struct jc_trellis *m,
                                        const struct jc_layout *layout, const float *x,
                                        uint16_t *syms);
+enum jc_result jc_trellis_lanes_sse2(void *ws, const struct jc_trellis *m,
+                                     const struct jc_layout *layout, const float *x,
+                                     uint16_t *syms);
+enum jc_result jc_trellis_lanes_avx2(void *ws, const struct jc_trellis *m,
+                                     const struct jc_layout *layout, const float *x,
+                                     uint16_t *syms);
+enum jc_result jc_trellis_lanes_neon(void *ws, const struct jc_trellis *m,
+                                     const struct jc_layout *layout, const float *x,
+                                     uint16_t *syms);
+
+/* Where the vector forms keep things; 0 if the lanes are not for them. */
+int jc_trellis_take(struct jc_trellis_buffers *buffers, void *ws, const struct jc_layout *layout);
 #endif

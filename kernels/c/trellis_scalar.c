@@ -44,19 +44,11 @@ static inline unsigned step(transitions next, unsigned n_states, uint32_t cost[M
     return turns;
 }
 
-/* before[s][turn]: the state before s, and in bit 3 the parity that led from there. */
-static void invert(transitions next, unsigned n_states, uint8_t before[MAX_STATES][2])
-{
-    for (unsigned s = 0; s < n_states; s++)
-        for (unsigned parity = 0; parity < 2; parity++)
-            before[next[s][parity]][s >= n_states / 2] = (uint8_t)(s | parity << 3);
-}
-
 static void quantize_lane(const struct jc_trellis *m, transitions next, unsigned n_states,
-                          const float *x, size_t n, uint8_t *turns, uint16_t *syms)
+                          const uint8_t before[2 * MAX_STATES], const float *x, size_t n,
+                          uint8_t *turns, uint16_t *syms)
 {
     uint32_t cost[MAX_STATES] = {0};
-    uint8_t before[MAX_STATES][2];
     unsigned state = 0;
 
     for (unsigned s = 1; s < n_states; s++)
@@ -71,9 +63,8 @@ static void quantize_lane(const struct jc_trellis *m, transitions next, unsigned
     }
     for (unsigned s = 1; s < n_states; s++)
         state = is_less(cost[s], cost[state]) ? s : state;
-    invert(next, n_states, before);
     for (size_t i = n; i-- > 0;) {
-        unsigned from = before[state][turns[i] >> state & 1];
+        unsigned from = before[2 * state + (turns[i] >> state & 1)];
         int32_t t = jc_trellis_scaled(m, x[i]);
 
         state = from % 8;
@@ -92,9 +83,11 @@ enum jc_result jc_trellis_lanes_scalar(void *ws, const struct jc_trellis *m,
         size_t start = jc_lane_start(layout, lane), n = jc_lane_start(layout, lane + 1) - start;
 
         if (m->n_states == 4)
-            quantize_lane(m, jc_trellis_next4, 4, x + start, n, ws, syms + start);
+            quantize_lane(m, jc_trellis_next4, 4, jc_trellis_before4, x + start, n, ws,
+                          syms + start);
         else
-            quantize_lane(m, jc_trellis_next8, 8, x + start, n, ws, syms + start);
+            quantize_lane(m, jc_trellis_next8, 8, jc_trellis_before8, x + start, n, ws,
+                          syms + start);
     }
     return JC_OK;
 }
