@@ -9,20 +9,6 @@
 
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 
-/* All whole groups. */
-ALWAYS_INLINE void pack_whole(const uint8_t *restrict syms, size_t n_groups, const unsigned width,
-                              const unsigned per_group, uint8_t *restrict groups)
-{
-    for (size_t i = 0; i < n_groups; i++) {
-        uint8_t group = 0;
-
-#pragma GCC unroll 8
-        for (unsigned k = 0; k < per_group; k++)
-            group = (uint8_t)(group | syms[per_group * i + k] << k * width);
-        groups[i] = group;
-    }
-}
-
 ALWAYS_INLINE void spread_pairs(const uint8_t *restrict groups, size_t n_groups,
                                 const unsigned width, uint8_t *restrict syms)
 {
@@ -54,18 +40,38 @@ static void spread_eights(const uint8_t *restrict groups, size_t n_groups, uint8
     }
 }
 
+ALWAYS_INLINE void pack_pairs(const uint8_t *restrict syms, size_t n_groups, const unsigned width,
+                              uint8_t *restrict groups)
+{
+    for (size_t i = 0; i < n_groups; i++)
+        groups[i] = (uint8_t)(syms[2 * i] | syms[2 * i + 1] << width);
+}
+
+static void pack_fours(const uint8_t *restrict syms, size_t n_groups, uint8_t *restrict groups)
+{
+    for (size_t i = 0; i < n_groups; i++)
+        groups[i] = (uint8_t)(syms[4 * i] | syms[4 * i + 1] << 2 | syms[4 * i + 2] << 4 |
+                              syms[4 * i + 3] << 6);
+}
+
+static void pack_eights(const uint8_t *restrict syms, size_t n_groups, uint8_t *restrict groups)
+{
+    for (size_t i = 0; i < n_groups; i++) /* bit 8k to 56 + k */
+        groups[i] = (uint8_t)(jc_load_le64(syms + 8 * i) * UINT64_C(0x0102040810204080) >> 56);
+}
+
 void jc_pack_groups(const uint8_t *syms, size_t n, unsigned width, uint8_t *groups)
 {
     size_t n_groups = n / jc_group_symbols(width), n_packed = n_groups * jc_group_symbols(width);
 
     if (width == 1)
-        pack_whole(syms, n_groups, 1, 8, groups);
+        pack_eights(syms, n_groups, groups);
     else if (width == 2)
-        pack_whole(syms, n_groups, 2, 4, groups);
+        pack_fours(syms, n_groups, groups);
     else if (width == 3)
-        pack_whole(syms, n_groups, 3, 2, groups);
+        pack_pairs(syms, n_groups, 3, groups);
     else
-        pack_whole(syms, n_groups, 4, 2, groups);
+        pack_pairs(syms, n_groups, 4, groups);
     if (n_packed < n) {
         unsigned group = 0;
 
