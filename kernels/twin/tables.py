@@ -11,7 +11,7 @@ from joulecut.kernels.twin.bits import BitReader, padded, to_bytes, varint
 from joulecut.kernels.twin.blocks import Tables
 from joulecut.kernels.twin.checksum import xxh32
 from joulecut.kernels.twin.container import block_symbols
-from joulecut.kernels.twin.context import Counts, Layout, choose_lanes, count
+from joulecut.kernels.twin.context import N_CLASSES, Counts, Layout, choose_lanes, count
 from joulecut.kernels.twin.context_model import MAX_COUNTED, Model, static_models
 from joulecut.kernels.twin.header import VERSION, Header, demand, u32
 
@@ -25,11 +25,11 @@ def static_lengths(counts: Counter[int], n: int) -> dict[int, int]:
 
 
 def count_tensors(
-    tensors: Iterable[tuple[bytes, Header]], rates: trellis.Rates | None
+    tensors: Iterable[tuple[bytes, Header]], unions: int, rates: trellis.Rates | None
 ) -> tuple[dict[int, Counter[int]], Counts]:
     """Codes of modes huffman and packed, and tokens by context, of all blocks."""
     codes = {blocks.HUFFMAN: Counter[int](), blocks.PACKED: Counter[int]()}
-    counts: Counts = {}
+    counts: Counts = {(u, c): Counter() for u in range(unions) for c in range(N_CLASSES)}
     for data, h in tensors:
         for layout, symbols in block_symbols(h, data, rates):
             codes[blocks.HUFFMAN].update(symbols)
@@ -38,7 +38,7 @@ def count_tensors(
             is_trellis = h.quantizer.has_lanes
             lanes = layout.lanes if is_trellis else choose_lanes(symbols)
             for where, tokens in count(replace(layout, lanes=lanes), symbols).items():
-                counts.setdefault(where, Counter()).update(tokens)
+                counts[where].update(tokens)
     return codes, counts
 
 
@@ -47,7 +47,7 @@ def build_tables(
 ) -> bytes:
     """Tables of all modes, for tensors with headers of one quantizer."""
     q = tensors[0][1].quantizer
-    codes, counts = count_tensors(tensors, rates)
+    codes, counts = count_tensors(tensors, q.unions, rates)
     written = {
         mode: to_bytes(padded(huffman.table_bits(lengths)))
         for mode in codes
