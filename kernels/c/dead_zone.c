@@ -4,26 +4,36 @@
  *   t       |x - offset| in 1/64 step, at most 64 K < 2^22
  *   cost    (t - 64 k)^2 + lambda_q8 * rate(k): at most 479^2 + 2^8 * (255 + 12 * 255) < 2^21
  *
- * The loops have no branches, so that compilers make vectors of them: lanes are 32 bits wide and
- * tables are of int32_t.  All arithmetic is the same in every form.
+ * Samples are taken RUN at a time, in loops without branches of which compilers make vectors: 32
+ * bits wide, and tables are read in a loop of their own.  A function per instruction set has the
+ * same loops inside, so all compute the same.
  */
-#include "trellis.h"
+#include "codec.h"
 
+#define RUN 64
 #define PARTS 64
 #define LAST_RATE (JC_N_RATES - 1)
 #define MAX_LAMBDA_Q8 256
 JC_STATIC_ASSERT(JC_N_RATES == 16);
 
-/* prices[k] = lambda_q8 * rate(0, k) for k < 16; beyond, slope more for each doubling. */
+#if defined(__x86_64__) && !defined(JC_SCALAR)
+#define HAS_AVX2_FORM 1
+#define AVX2 __attribute__((target("avx2")))
+#else
+#define HAS_AVX2_FORM 0
+#endif
+#define INLINE static inline __attribute__((always_inline))
+
+/* What all samples share.  prices[k] = lambda_q8 * rate(0, k) for k < 16. */
 struct costs {
     int32_t prices[JC_N_RATES];
-    int32_t slope;
-    int32_t most; /* K */
-    uint32_t fold;
+    int32_t slope; /* what each doubling costs beyond */
+    int32_t most;  /* K */
+    int32_t fold;
     float offset, scale, limit;
 };
 
-static uint32_t float_bits(float x)
+INLINE uint32_t float_bits(float x)
 {
     uint32_t bits;
 
@@ -37,44 +47,83 @@ static int is_finite(float x)
 }
 
 /* floor(log2 k), 1 <= k < 2^24, for vectors: the exponent of a float is exact. */
-static int32_t log2_floor(int32_t k)
+INLINE int32_t log2_floor(int32_t k)
 {
     return (int32_t)(float_bits((float)k) >> 23) - 127;
 }
 
-static int32_t cost_of(const struct costs *c, int32_t t, int32_t k)
+INLINE int32_t square(int32_t x)
 {
-    int32_t doublings = log2_floor(k > LAST_RATE ? k : LAST_RATE) - 3;
-    int32_t distance = t - PARTS * k;
-
-    return distance * distance + c->prices[k < LAST_RATE ? k : LAST_RATE] + c->slope * doublings;
+    return x * x;
 }
 
-/* The magnitude of t; in the order of the candidates, a later one must cost less. */
-static int32_t choose(const struct costs *c, int32_t t)
+INLINE int32_t lower(int32_t a, int32_t b)
 {
-    int32_t near = (t + PARTS / 2) / PARTS, k = near < c->most ? near : c->most;
-    int32_t below = k > 0 ? k - 1 : 0, best = k, least = cost_of(c, t, k);
-    int32_t cost_below = cost_of(c, t, below);
-    int32_t t7 = k <= 7 ? t : 0, cost_zero = t7 * t7 + c->prices[0];
-
-    best = cost_below < least ? below : best;
-    least = cost_below < least ? cost_below : least;
-    return ((k >= 2) & (k <= 7) & (cost_zero < least)) ? 0 : best;
+    return a < b ? a : b;
 }
 
-static void quantize(const struct costs *c, const float *x, size_t n, uint16_t *syms)
+/* What k costs more than prices[15], k <= 15 included. */
+INLINE int32_t beyond(const struct costs *c, int32_t k)
 {
-    for (size_t i = 0; i < n; i++) {
-        float d = x[i] - c->offset, minus_d = -d, low = c->fold ? minus_d : 0.0f;
-        float scaled = (d > low ? d : low) * c->scale;
-        int32_t t = (int32_t)((scaled < c->limit ? scaled : c->limit) + 0.5f);
-        int32_t k = choose(c, t);
-        int32_t negative = d < 0.0f && k > 0 ? 1 : 0;
+    return c->slope * (log2_floor(k > LAST_RATE ? k : LAST_RATE) - 3);
+}
 
-        syms[i] = (uint16_t)(c->fold ? 2 * k - negative : k);
+/* Symbols of a run; a later candidate must cost less. */
+INLINE void quantize_run(const struct costs *c, const float *restrict x, uint16_t *restrict syms)
+{
+    int32_t t[RUN], near[RUN], index[RUN], price[RUN], price_below[RUN];
+
+    for (unsigned i = 0; i < RUN; i++) {
+        float d = x[i] - c->offset, other = c->fold ? -d : 0.0f;
+        float scaled = (d > other ? d : other) * c->scale;
+
+        t[i] = (int32_t)((scaled < c->limit ? scaled : c->limit) + 0.5f);
+        near[i] = lower((t[i] + PARTS / 2) / PARTS, c->most);
+        index[i] = lower(near[i], LAST_RATE + 1);
+    }
+    for (unsigned i = 0; i < RUN; i++) {
+        price[i] = c->prices[index[i] - (index[i] > LAST_RATE)];
+        price_below[i] = c->prices[index[i] - (index[i] > 0)];
+    }
+    for (unsigned i = 0; i < RUN; i++) {
+        int32_t k = near[i], below = k - (k > 0), best = k;
+        int32_t cost = square(t[i] - PARTS * k) + price[i] + beyond(c, k);
+        int32_t cost_below = square(t[i] - PARTS * below) + price_below[i] + beyond(c, below);
+        int32_t has_zero = (k >= 2) & (k <= 7);
+        int32_t cost_zero = square(has_zero ? t[i] : 0) + c->prices[0];
+
+        best = cost_below < cost ? below : best;
+        best = (has_zero & (cost_zero < lower(cost, cost_below))) ? 0 : best;
+        syms[i] = (uint16_t)((best << c->fold) - (c->fold & (x[i] < c->offset) & (best > 0)));
     }
 }
+
+INLINE void quantize(const struct costs *c, const float *x, size_t n, uint16_t *syms)
+{
+    float last[RUN] = {0};
+    uint16_t last_syms[RUN];
+    size_t whole = n - n % RUN;
+
+    for (size_t i = 0; i < whole; i += RUN)
+        quantize_run(c, x + i, syms + i);
+    if (n == whole)
+        return;
+    memcpy(last, x + whole, (n - whole) * sizeof(*x));
+    quantize_run(c, last, last_syms);
+    memcpy(syms + whole, last_syms, (n - whole) * sizeof(*syms));
+}
+
+static void quantize_plain(const struct costs *c, const float *x, size_t n, uint16_t *syms)
+{
+    quantize(c, x, n, syms);
+}
+
+#if HAS_AVX2_FORM
+AVX2 static void quantize_avx2(const struct costs *c, const float *x, size_t n, uint16_t *syms)
+{
+    quantize(c, x, n, syms);
+}
+#endif
 
 static int all_finite(const float *x, size_t n)
 {
@@ -112,16 +161,45 @@ enum jc_result jc_dead_zone_quantize(const struct jc_quantizer *q, const struct 
     for (unsigned k = 0; rates && k < JC_N_RATES; k++)
         c.prices[k] = rates->lambda_q8 * rates->bits_q4[0][k];
     c.slope = rates ? rates->lambda_q8 * rates->slope_q4 : 0;
-    quantize(&c, x, n, syms);
+#if HAS_AVX2_FORM
+    if (jc_cpu_features() & JC_HAS_AVX2) {
+        quantize_avx2(&c, x, n, syms);
+        return JC_OK;
+    }
+#endif
+    quantize_plain(&c, x, n, syms);
     return JC_OK;
+}
+
+static void values_of_run(const struct jc_quantizer *q, const uint16_t *restrict syms,
+                          float *restrict x)
+{
+    float step = q->step, offset = q->offset, own[RUN] = {0}, r[RUN];
+    int32_t n_own = q->n_centroids;
+    unsigned fold = q->fold;
+
+    for (unsigned i = 0; i < (n_own ? RUN : 0); i++)
+        own[i] = q->centroids[0][jc_magnitude(syms[i], fold) % JC_MAX_CENTROIDS];
+    for (unsigned i = 0; i < RUN; i++)
+        r[i] = (float)(int32_t)jc_magnitude(syms[i], fold) * step;
+    for (unsigned i = 0; i < RUN; i++) {
+        float sign = (float)(1 - 2 * (int32_t)(syms[i] & fold));
+
+        x[i] = sign * ((int32_t)jc_magnitude(syms[i], fold) < n_own ? own[i] : r[i]) + offset;
+    }
 }
 
 void jc_dead_zone_values(const struct jc_quantizer *q, const uint16_t *syms, size_t n, float *x)
 {
-    for (size_t i = 0; i < n; i++) {
-        uint32_t k = jc_magnitude(syms[i], q->fold);
-        float r = k < q->n_centroids ? q->centroids[0][k] : (float)(int32_t)k * q->step;
+    uint16_t last[RUN] = {0};
+    float last_x[RUN];
+    size_t whole = n - n % RUN;
 
-        x[i] = (syms[i] & q->fold ? -r : r) + q->offset;
-    }
+    for (size_t i = 0; i < whole; i += RUN)
+        values_of_run(q, syms + i, x + i);
+    if (n == whole)
+        return;
+    memcpy(last, syms + whole, (n - whole) * sizeof(*syms));
+    values_of_run(q, last, last_x);
+    memcpy(x + whole, last_x, (n - whole) * sizeof(*x));
 }
