@@ -17,14 +17,16 @@ from joulecut.kernels.twin.context import Layout
 JC_OK, JC_BAD_TABLE, JC_BAD_LENGTH, JC_BAD_PADDING = 0, 12, 13, 14
 MODES: tuple[str, ...] = ("prefix", "ans")
 UNTOUCHED = 0xABCD
-UNDEFINED_TRAPS = ("-fsanitize=undefined", "-fsanitize-undefined-trap-on-error")
+UNDEFINED_TRAPS = ("-O1", "-fsanitize=undefined", "-fsanitize-undefined-trap-on-error")
 SOURCES = (
     "context.c",
     "context_ans.c",
+    "context_ans_avx2.c",
     "context_ans_decode.c",
     "context_model.c",
     "context_prefix.c",
     "context_tables.c",
+    "context_unravel_sse2.c",
     "huffman_lengths.c",
     "trellis_tables.c",
 )
@@ -99,6 +101,11 @@ class ContextCoder:
     """The encoder and the decoder of blocks with one layout."""
 
     layout: Layout
+    flags: tuple[str, ...] = UNDEFINED_TRAPS
+
+    @property
+    def library(self) -> ctypes.CDLL:
+        return library(self.flags)
 
     @property
     def c_layout(self) -> CLayout:
@@ -106,21 +113,23 @@ class ContextCoder:
         return CLayout(a.n, a.row, a.width, a.fold, a.lanes, a.n_states)
 
     def workspace(self, name: str) -> Bytes:
-        size: int = getattr(library(), f"jc_context_{name}_size")(ctypes.c_size_t(self.layout.n))
+        size: int = getattr(self.library, f"jc_context_{name}_size")(
+            ctypes.c_size_t(self.layout.n)
+        )
         return np.full(size, 0xA5, np.uint8)
 
     def add(self, symbols: Sequence[int] | Symbols, times: int = 1) -> Bytes:
         """A workspace that has counted the block."""
         ws = self.workspace("encoder")
         syms = np.array(symbols, np.uint16)
-        library().jc_context_begin(pointer(ws))
+        self.library.jc_context_begin(pointer(ws))
         for _ in range(times):
-            library().jc_context_add(pointer(ws), ctypes.byref(self.c_layout), pointer(syms))
+            self.library.jc_context_add(pointer(ws), ctypes.byref(self.c_layout), pointer(syms))
         return ws
 
     def models(self, ws: Bytes) -> dict[str, CModel]:
         prefix, ans = CModel(), CModel()
-        library().jc_context_build(
+        self.library.jc_context_build(
             pointer(ws), self.layout.unions, ctypes.byref(prefix), ctypes.byref(ans)
         )
         return {"prefix": prefix, "ans": ans}
@@ -128,7 +137,7 @@ class ContextCoder:
     def static_models(self, ws: Bytes) -> dict[str, CModel]:
         prefix, ans = CModel(), CModel()
         a = self.layout
-        library().jc_context_build_static(
+        self.library.jc_context_build_static(
             pointer(ws), a.width, a.unions, ctypes.byref(prefix), ctypes.byref(ans)
         )
         return {"prefix": prefix, "ans": ans}
@@ -136,12 +145,12 @@ class ContextCoder:
     def write_table(self, mode: str, model: CModel) -> bytes:
         """The map and the tables, padded."""
         unions = self.layout.unions
-        n_bits = getattr(library(), f"jc_context_{mode}_table_bits")(
+        n_bits = getattr(self.library, f"jc_context_{mode}_table_bits")(
             ctypes.byref(model), unions
         )
         out = np.zeros(-(-n_bits // 8), np.uint8)
         writer = BitBuffer(out.ctypes.data, out.size, 0)
-        write = getattr(library(), f"jc_write_context_{mode}_table")
+        write = getattr(self.library, f"jc_write_context_{mode}_table")
         write(ctypes.byref(writer), ctypes.byref(model), unions)
         assert writer.at == n_bits
         return out.tobytes()
@@ -150,7 +159,7 @@ class ContextCoder:
         """The result, the model, and how many bits it took."""
         model = CModel()
         reader = BitBuffer(at_the_end(table).value, len(table), 0)
-        result = getattr(library(), f"jc_read_context_{mode}_table")(
+        result = getattr(self.library, f"jc_read_context_{mode}_table")(
             ctypes.byref(reader), self.layout.unions, self.layout.width, ctypes.byref(model)
         )
         return result, model, reader.at
@@ -161,7 +170,7 @@ class ContextCoder:
         """What follows the tables, or None if it does not fit."""
         room = 6 * self.layout.n + 200 if room is None else room
         out = np.full(room + 8, 0xC3, np.uint8)
-        size: int = getattr(library(), f"jc_context_{mode}_encode")(
+        size: int = getattr(self.library, f"jc_context_{mode}_encode")(
             pointer(ws),
             ctypes.byref(self.c_layout),
             ctypes.byref(model),
@@ -175,7 +184,7 @@ class ContextCoder:
         """The result and the symbols."""
         ws = self.workspace("decoder")
         syms = np.full(self.layout.n + 4, UNTOUCHED, np.uint16)
-        result = getattr(library(), f"jc_context_{mode}_decode")(
+        result = getattr(self.library, f"jc_context_{mode}_decode")(
             pointer(ws),
             ctypes.byref(self.c_layout),
             at_the_end(payload),

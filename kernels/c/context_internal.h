@@ -125,26 +125,22 @@ struct jc_context_encoder {
     uint32_t items[]; /* [jc_items(layout)], then uint16_t words[2 * n + 2] */
 };
 
-/* What ANS reads for a cluster, one after the other: see context_ans_decode.c. */
-struct jc_ans_cluster {
-    uint8_t token_of[JC_ANS_SUM]; /* by slot */
-    uint64_t entries[JC_N_TOKENS];
-};
-
 /*
- * at_sum     where the cluster of a sum of magnitudes starts, by union; for wide symbols, of its class.
+ * at_sum     where the table of a sum of magnitudes starts, by union; for wide symbols, of its class.
+ * ans        by cluster and slot, see context_ans_decode.h; or
  * prefix     by cluster and the next bits: token << 4 | length.
+ * ranks      see context_ans_avx2.c.
  * syms[]     step by step, lane by lane, as items above.
  */
 struct jc_context_decoder {
-    uint16_t at_sum[JC_N_UNIONS][JC_N_NARROW_SUMS];
+    uint32_t at_sum[JC_N_UNIONS][JC_N_NARROW_SUMS];
     union {
-        struct jc_ans_cluster ans[JC_MAX_CLUSTERS];
+        uint32_t ans[JC_MAX_CLUSTERS * JC_ANS_SUM];
         uint16_t prefix[JC_MAX_CLUSTERS][1 << JC_MAX_CODE_BITS];
     } clusters;
+    uint8_t ranks[256][8];
     uint16_t syms[]; /* [jc_items(layout)] */
 };
-JC_STATIC_ASSERT(JC_MAX_CLUSTERS * sizeof(struct jc_ans_cluster) <= 65536);
 
 static inline uint32_t jc_context_count(const struct jc_context_encoder *ws, size_t place)
 {

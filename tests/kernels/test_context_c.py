@@ -14,6 +14,7 @@ from context_library import (
     JC_BAD_TABLE,
     JC_OK,
     MODES,
+    UNDEFINED_TRAPS,
     CModel,
     ContextCoder,
     Symbols,
@@ -138,13 +139,16 @@ def test_frequencies_where_rounding_has_to_be_repaired(counts: Sequence[int]):
         assert sum(model.freqs[k]) == context_model.ANS_SUM
 
 
+@pytest.mark.parametrize("flags", [UNDEFINED_TRAPS, ("-DJC_SCALAR",)], ids=["", "scalar"])
 @pytest.mark.parametrize("fold", [0, 1])
 @pytest.mark.parametrize("n_states", [0, 4, 8])
 @pytest.mark.parametrize("lanes", [1, 4, 16])
-def test_what_is_encoded_comes_back(lanes: int, n_states: int, fold: int):
+def test_what_is_encoded_comes_back(
+    lanes: int, n_states: int, fold: int, flags: tuple[str, ...]
+):
     for width, n, row in ((8, 40_000, 56), (3, 1 << 15, 0), (8, 9001, 600), (12, 20_011, 14)):
         layout = Layout(n, row, width, fold, lanes, n_states)
-        coder = ContextCoder(layout)
+        coder = ContextCoder(layout, flags)
         symbols = np.array(activations(n, width), np.uint16)
         ws = coder.add(symbols)
         for mode, model in coder.models(ws).items():
