@@ -167,7 +167,8 @@ static inline void store_turns(uint8_t *turns, const vec *turn, unsigned n_state
 
     for (unsigned i = 0; i < n_states / 2; i++) {
         __m256i both = _mm256_packs_epi16((__m256i)turn[2 * i], (__m256i)turn[2 * i + 1]);
-        long long even = 0x0101010101010101 << i, odd = 0x1010101010101010 << i;
+        long long even = (long long)(0x0101010101010101u << i);
+        long long odd = (long long)(0x1010101010101010u << i);
 
         sum = _mm256_or_si256(sum,
                               _mm256_and_si256(both, _mm256_set_epi64x(odd, even, odd, even)));

@@ -147,7 +147,8 @@ static inline void store_turns(uint8_t *turns, const vec *turn, unsigned n_state
 
     for (unsigned i = 0; i < n_states / 2; i++) {
         __m128i both = _mm_packs_epi16((__m128i)turn[2 * i], (__m128i)turn[2 * i + 1]);
-        long long even = 0x0101010101010101 << i, odd = 0x1010101010101010 << i;
+        long long even = (long long)(0x0101010101010101u << i);
+        long long odd = (long long)(0x1010101010101010u << i);
 
         sum = _mm_or_si128(sum, _mm_and_si128(both, _mm_set_epi64x(odd, even)));
     }
