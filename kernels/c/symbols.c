@@ -96,6 +96,17 @@ static void codebook_symbols(const struct jc_workspace *ws, unsigned width, cons
     }
 }
 
+/* The greatest float below a finite x.  Like nextafterf, but an edge need not have libm. */
+static float next_below(float x)
+{
+    uint32_t bits;
+
+    memcpy(&bits, &x, sizeof(bits));
+    bits = x > 0 ? bits - 1 : x < 0 ? bits + 1 : 0x80000001u;
+    memcpy(&x, &bits, sizeof(x));
+    return x;
+}
+
 /* limits[k]: the largest float that is not above the middle of book[k] and book[k + 1] */
 static void find_limits(struct jc_workspace *ws, const struct jc_quantizer *q)
 {
@@ -103,7 +114,7 @@ static void find_limits(struct jc_workspace *ws, const struct jc_quantizer *q)
         double middle = ((double)q->book[k] + (double)q->book[k + 1]) / 2;
         float limit = (float)middle;
 
-        ws->limits[k] = (double)limit > middle ? nextafterf(limit, -INFINITY) : limit;
+        ws->limits[k] = (double)limit > middle ? next_below(limit) : limit;
     }
 }
 
