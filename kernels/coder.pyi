@@ -1,5 +1,5 @@
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias, final
 
 from numpy.typing import NDArray
 
@@ -43,9 +43,12 @@ class Header(NamedTuple):
     n_bytes: int
     header_bytes: int
 
+@final
 class Tables:
-    sum: int
-    modes: tuple[str, ...]
+    @property
+    def sum(self) -> int: ...
+    @property
+    def modes(self) -> tuple[str, ...]: ...
     def __init__(self, blob: _BytesLike) -> None: ...
 
 def encode(

@@ -5,6 +5,7 @@
 from collections import namedtuple
 from concurrent.futures import ThreadPoolExecutor
 
+cimport cython
 from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
 from libc.stddef cimport size_t
 from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t, uintptr_t
@@ -219,7 +220,9 @@ Header.__doc__ = """What a coded tensor says of itself; n_bytes is the size of t
 
 # ---- memory ----
 
-cdef class Workspace:
+@cython.final
+@cython.auto_pickle(False)
+cdef class _Workspace:
     """Memory of a codec call, kept for the next one."""
 
     cdef void *memory
@@ -242,23 +245,25 @@ cdef enum:
 cdef list _kept = []  # touched only with the GIL
 
 
-cdef Workspace borrow(const jc_header *h):
+cdef _Workspace borrow(const jc_header *h):
     cdef size_t size = jc_workspace_size(&h.quantizer, h.block_log2)
-    cdef Workspace workspace
+    cdef _Workspace workspace
     try:
         workspace = _kept.pop()
     except IndexError:
-        return Workspace(size)
-    return workspace if workspace.size >= size else Workspace(size)
+        return _Workspace(size)
+    return workspace if workspace.size >= size else _Workspace(size)
 
 
-cdef int give_back(Workspace workspace) except -1:
+cdef int give_back(_Workspace workspace) except -1:
     if workspace.size <= MAX_KEPT_BYTES and len(_kept) < MAX_KEPT:
         _kept.append(workspace)
     return 0
 
 
-cdef class Room:
+@cython.final
+@cython.auto_pickle(False)
+cdef class _Room:
     """A bytes object while it is written."""
 
     cdef PyObject *string
@@ -421,6 +426,8 @@ cdef int set_rates(jc_rates *c_rates, rates) except -1:
 
 # ---- tensors ----
 
+@cython.final
+@cython.auto_pickle(False)
 cdef class Tables:
     """Static tables, checked; what `build_tables` returned.
 
@@ -490,8 +497,8 @@ def encode(
         set_rates(&c_rates, rates)
         options.rates = &c_rates
     cdef size_t size = bounded(&h)
-    cdef Workspace workspace = borrow(&h)
-    cdef Room room = Room(size)
+    cdef _Workspace workspace = borrow(&h)
+    cdef _Room room = _Room(size)
     with nogil:
         result = jc_encode_tensor(workspace.memory, &h, &options, src, room.start, size, &used)
     give_back(workspace)
@@ -559,7 +566,9 @@ def scan(blob):
     return tuple([counts[mode] for mode in range(JC_N_MODES)])
 
 
-cdef class Part:
+@cython.final
+@cython.auto_pickle(False)
+cdef class _Part:
     """Some blocks of a coded tensor; called by a thread of its own."""
 
     cdef jc_header h
@@ -569,7 +578,7 @@ cdef class Part:
     cdef size_t size, first, n, at
 
     def __call__(self):
-        cdef Workspace workspace = borrow(&self.h)
+        cdef _Workspace workspace = borrow(&self.h)
         cdef jc_result result
         with nogil:
             result = jc_decode_blocks(
@@ -585,10 +594,10 @@ cdef int decode_parts(
 ) except -1:
     cdef size_t n_blocks = jc_n_blocks(h), at = h.header_bytes, i
     cdef jc_result result
-    cdef Part part
+    cdef _Part part
     parts = []
     for i in range(n_parts):
-        part = Part()
+        part = _Part()
         part.h = h[0]
         part.tables, part.src, part.data = tables, start(view), data
         part.size = view.shape[0]
@@ -635,7 +644,7 @@ def decode_into(blob, out, Tables tables=None, threads=1):
     if n_parts > 1:
         decode_parts(&h, c_tables, view, data, n_parts)
         return
-    cdef Workspace workspace = borrow(&h)
+    cdef _Workspace workspace = borrow(&h)
     with nogil:
         result = jc_decode_tensor(
             workspace.memory, &h, c_tables, start(view), view.shape[0], data, &at)
@@ -700,7 +709,7 @@ def symbols_into(
     if rates is not None:
         set_rates(&c_rates, rates)
         used_rates = &c_rates
-    cdef Workspace workspace = borrow(&h)
+    cdef _Workspace workspace = borrow(&h)
     with nogil:
         result = jc_tensor_symbols(workspace.memory, &h, used_rates, src, <uint16_t *>dst)
     give_back(workspace)
@@ -727,7 +736,7 @@ def values_into(symbols, dtype, quantizer, out, *, block_log2=DEFAULT_BLOCK_LOG2
     must_have(view.shape[0], 2 * h.n_elements, "symbols")
     must_lie_at(src, 2, "symbols")
     must_lie_at(dst, jc_dtype_bytes(h.dtype), "out")
-    cdef Workspace workspace = borrow(&h)
+    cdef _Workspace workspace = borrow(&h)
     with nogil:
         result = jc_tensor_values(workspace.memory, &h, <const uint16_t *>src, dst)
     give_back(workspace)
@@ -737,7 +746,7 @@ def values_into(symbols, dtype, quantizer, out, *, block_log2=DEFAULT_BLOCK_LOG2
 # ---- static tables, frames ----
 
 cdef int add_tensor(
-    Workspace workspace, jc_trainer *trainer, jc_header *h, const jc_rates *rates, data
+    _Workspace workspace, jc_trainer *trainer, jc_header *h, const jc_rates *rates, data
 ) except -1:
     cdef const uint8_t[::1] view = _byte_view(data, "data")
     cdef const uint8_t *src = start(view)
@@ -773,12 +782,12 @@ def build_tables(
     cdef jc_trainer trainer
     cdef size_t used = 0
     cdef unsigned mask = mask_of(modes)
-    cdef Room room = Room(JC_MAX_TABLES_BYTES)
+    cdef _Room room = _Room(JC_MAX_TABLES_BYTES)
     if rates is not None:
         set_rates(&c_rates, rates)
         used_rates = &c_rates
     set_header(&h, dtype, (), quantizer, 0, block_log2)
-    cdef Workspace workspace = borrow(&h)
+    cdef _Workspace workspace = borrow(&h)
     jc_tables_begin(workspace.memory, &trainer, &h)
     for data, shape in tensors:
         set_header(&h, dtype, shape, quantizer, row, block_log2)
@@ -792,7 +801,7 @@ def build_tables(
 def write_frame_header(sizes):
     """The header of a frame of coded tensors of these sizes."""
     cdef uint32_t c_sizes[4096]
-    cdef Room room = Room(12 + 4 * 4096)
+    cdef _Room room = _Room(12 + 4 * 4096)
     cdef int n = in_range(len(sizes), 0, 4096, "number of tensors")
     for i, size in enumerate(sizes):
         c_sizes[<int>i] = in_range(size, 0, 0xffffffff, "size of a tensor")
@@ -831,8 +840,8 @@ def block_encode(symbols, width=8, *, row=0, modes=MODES):
     options.modes = mask_of(modes)
     options.rates = NULL
     options.tables = NULL
-    cdef Workspace workspace = borrow(&h)
-    cdef Room room = Room(jc_block_bound(n, h.quantizer.width))
+    cdef _Workspace workspace = borrow(&h)
+    cdef _Room room = _Room(jc_block_bound(n, h.quantizer.width))
     with nogil:
         ws = jc_bind_workspace(workspace.memory, &h.quantizer, h.block_log2)
         result = jc_begin_symbols(ws, &h, NULL)
@@ -857,7 +866,7 @@ def block_decode(block, out, width=8, *, row=0):
     cdef jc_result result
     cdef jc_workspace *ws
     set_block_header(&h, n, width, row)
-    cdef Workspace workspace = borrow(&h)
+    cdef _Workspace workspace = borrow(&h)
     with nogil:
         ws = jc_bind_workspace(workspace.memory, &h.quantizer, h.block_log2)
         result = jc_read_block(&h, n, start(view), view.shape[0], &c_block)
