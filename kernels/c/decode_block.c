@@ -35,6 +35,8 @@ enum jc_result jc_read_block(const struct jc_header *h, size_t n, const uint8_t 
     if (src[0] & JC_BLOCK_UNUSED_BIT || !is_possible(h, block))
         return JC_UNKNOWN_MODE;
     block->lanes = 1u << 2 * block->lanes;
+    if (jc_has_lanes(h) && block->lanes != jc_trellis_lanes(n))
+        return JC_UNKNOWN_MODE; /* the sum covers symbols, but lanes change their values */
     result = jc_read_varint(src + 1, size - 1, &payload, &at);
     if (result != JC_OK)
         return result == JC_TRUNCATED ? JC_TRUNCATED : JC_BAD_LENGTH;

@@ -157,7 +157,7 @@ def decode_block(
 
     Args:
         reader: stands before the block.
-        layout: lanes do not count.
+        layout: with the lanes of the trellis, or 1.
         has_lanes: whether the quantizer is a trellis.
         tables: those that the tensor names; NO_TABLES if they are not at hand, None if it
             names none.
@@ -166,8 +166,8 @@ def decode_block(
     mode, log4_lanes, is_static = first & 15, first >> 4 & 3, bool(first & STATIC)
     if first >> 7 or mode >= len(MODES) or log4_lanes > 2 or not can_use(mode, layout.width):
         raise StreamError("mode must be known")
-    if log4_lanes and not has_lanes and mode < CONTEXT_PREFIX:
-        raise StreamError("lanes must be 1")
+    if 4**log4_lanes != layout.lanes and (has_lanes or mode < CONTEXT_PREFIX):
+        raise StreamError("lanes must be those of the trellis, or 1")
     if is_static and (tables is None or mode < HUFFMAN):
         raise StreamError("tables must be of the block")
     if is_static and tables and not tables.has(mode, layout):
