@@ -199,24 +199,31 @@ static void trace(unsigned n_states, const uint8_t *turns, unsigned n_steps,
     _mm_storeu_si128((void *)state, _mm_and_si128(s, _mm_set1_epi8(7)));
 }
 
+/* The same with bytes: three times put two columns of 8 rows into each half. */
+static inline struct rows interleave_bytes(struct rows a)
+{
+    struct rows b;
+
+    b.r[0] = _mm256_unpacklo_epi8(a.r[0], a.r[4]);
+    b.r[1] = _mm256_unpackhi_epi8(a.r[0], a.r[4]);
+    b.r[2] = _mm256_unpacklo_epi8(a.r[1], a.r[5]);
+    b.r[3] = _mm256_unpackhi_epi8(a.r[1], a.r[5]);
+    b.r[4] = _mm256_unpacklo_epi8(a.r[2], a.r[6]);
+    b.r[5] = _mm256_unpackhi_epi8(a.r[2], a.r[6]);
+    b.r[6] = _mm256_unpacklo_epi8(a.r[3], a.r[7]);
+    b.r[7] = _mm256_unpackhi_epi8(a.r[3], a.r[7]);
+    return b;
+}
+
 static void transpose_bytes(uint8_t (*steps)[N_SIDE], uint8_t (*lanes)[N_SIDE])
 {
-    __m128i a[N_SIDE], b[N_SIDE];
+    struct rows a;
 
-    for (unsigned i = 0; i < N_SIDE; i++)
-        a[i] = _mm_loadu_si128((void *)steps[i]);
-    for (unsigned time = 0; time < 2; time++) {
-        for (unsigned i = 0; i < N_SIDE / 2; i++) {
-            b[2 * i] = _mm_unpacklo_epi8(a[i], a[i + N_SIDE / 2]);
-            b[2 * i + 1] = _mm_unpackhi_epi8(a[i], a[i + N_SIDE / 2]);
-        }
-        for (unsigned i = 0; i < N_SIDE / 2; i++) {
-            a[2 * i] = _mm_unpacklo_epi8(b[i], b[i + N_SIDE / 2]);
-            a[2 * i + 1] = _mm_unpackhi_epi8(b[i], b[i + N_SIDE / 2]);
-        }
-    }
-    for (unsigned i = 0; i < N_SIDE; i++)
-        _mm_storeu_si128((void *)lanes[i], a[i]);
+    for (unsigned i = 0; i < 8; i++)
+        a.r[i] = _mm256_loadu2_m128i((const void *)steps[i + 8], (const void *)steps[i]);
+    a = interleave_bytes(interleave_bytes(interleave_bytes(a)));
+    for (unsigned i = 0; i < 8; i++)
+        _mm256_storeu_si256((void *)lanes[2 * i], _mm256_permute4x64_epi64(a.r[i], 0xd8));
 }
 
 #include "trellis_viterbi.h"

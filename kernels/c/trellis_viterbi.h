@@ -192,61 +192,74 @@ static void forward(const struct group *g, uint8_t state[N_SIDE], uint8_t *ended
         state[lane] = best_state(&costs, n_states, lane);
 }
 
-/* Signs and folds N_SIDE magnitudes. */
-static inline vec symbols_of(vec k, vec signed_t, unsigned fold)
+/* Magnitudes of N_SIDE steps of a lane, from the state before each and its parity. */
+static inline vec plain_magnitudes(const uint16_t *linear, const uint8_t *before, vec most_even)
 {
-    vec below = (vec)(signed_t < v_all(0)) & (vec)(k > v_all(0)); /* never without fold */
-
-    return fold ? k + k + below : k;
-}
-
-/* N_SIDE symbols of a lane, from the state before each and its parity. */
-static inline void plain_symbols(const struct jc_trellis *m, const uint16_t *linear,
-                                 const uint8_t *before, uint16_t *syms)
-{
-    vec signed_t = v_load(linear), from = v_widen(before), t = signed_t & v_all(INT16_MAX);
+    vec t = v_load(linear) & v_all(INT16_MAX), from = v_widen(before);
     vec union_ = from & v_all(1), parity = from >> 3;
     vec j = (t + v_all(32) + (union_ << 4) - (parity << 5)) >> 6;
     vec k = j & (vec)(t > v_all(23)); /* below 24, the zero of union 1 is nearer than its 2 */
 
-    k = v_min(k + k, v_all(m->most - 1)) + parity;
-    v_store(syms, symbols_of(k, signed_t, m->fold));
+    return v_min(k + k, most_even) + parity;
 }
 
-static inline void rated_symbols(const struct jc_trellis *m,
-                                 uint16_t (*best)[JC_N_TRELLIS_CLASSES],
-                                 const uint16_t *linear, const uint8_t *before, uint16_t *syms)
+/* Where the table has them. */
+static inline vec rated_places(const uint16_t *linear, const uint8_t *before)
 {
-    const uint16_t *flat = *best;
-    vec signed_t = v_load(linear), from = v_widen(before), t = signed_t & v_all(INT16_MAX);
-    uint16_t place[N_SIDE], k[N_SIDE];
+    vec t = v_load(linear) & v_all(INT16_MAX), from = v_widen(before);
 
-    v_store(place, (t << 2) + ((from & v_all(1)) << 1) + (from >> 3));
-    for (unsigned i = 0; i < N_SIDE; i++)
-        k[i] = flat[place[i]];
-    v_store(syms, symbols_of(v_load(k), signed_t, m->fold));
+    return (t << 2) + ((from & v_all(1)) << 1) + (from >> 3);
 }
 
-/* Symbols of steps start .. start + N_SIDE - 1, those that the lane has. */
-static void write_symbols(const struct group *g, unsigned lane, size_t start, size_t n_steps,
-                          const uint8_t *before, uint16_t *syms)
+/* Of all lanes.  Each loop reads what the one before has long written: words that were stored one
+ * by one take a while until a vector can be loaded from them, and the other way round. */
+static void find_magnitudes(const struct group *g, size_t start, unsigned n_lanes,
+                            uint8_t (*before)[N_SIDE], uint16_t (*k)[N_SIDE])
 {
-    const uint16_t *linear = g->row[lane] + start;
-    uint16_t some[N_SIDE];
-    uint16_t *to = n_steps - start < N_SIDE ? some : syms + start;
+    const uint16_t *best = *g->buffers->best;
+    vec most_even = v_all(g->m->most - 1);
 
-    if (g->m->rated)
-        rated_symbols(g->m, g->buffers->best, linear, before, to);
-    else
-        plain_symbols(g->m, linear, before, to);
-    if (to == some)
-        memcpy(syms + start, some, (n_steps - start) * sizeof(*some));
+    if (!g->m->rated) {
+        for (unsigned lane = 0; lane < n_lanes; lane++)
+            v_store(k[lane], plain_magnitudes(g->row[lane] + start, before[lane], most_even));
+        return;
+    }
+    for (unsigned lane = 0; lane < n_lanes; lane++)
+        v_store(k[lane], rated_places(g->row[lane] + start, before[lane]));
+    for (unsigned lane = 0; lane < n_lanes; lane++)
+        for (unsigned i = 0; i < N_SIDE; i++)
+            k[lane][i] = best[k[lane][i]];
+}
+
+/* Symbols of steps start .. start + N_SIDE - 1, those that the lanes have, to syms[lane * stride + ..]. */
+static void write_symbols(const struct group *g, size_t start, unsigned n_lanes,
+                          uint16_t (*magnitudes)[N_SIDE], size_t stride, uint16_t *syms)
+{
+    int fold = (int)g->m->fold;
+
+    for (unsigned lane = 0; lane < n_lanes; lane++) {
+        size_t n_steps = lane == g->last ? g->shortest : g->longest;
+        uint16_t *to = syms + lane * stride + start;
+        vec k = v_load(magnitudes[lane]), zero = v_all(0);
+        vec below = (vec)(v_load(g->row[lane] + start) < zero) & (vec)(k > zero); /* 0 or -1 */
+        vec symbols = (k << fold) + below; /* without fold, nothing lies below */
+
+        if (start + N_SIDE <= n_steps) {
+            v_store(to, symbols);
+        } else if (start < n_steps) {
+            uint16_t some[N_SIDE];
+
+            v_store(some, symbols);
+            memcpy(to, some, (n_steps - start) * sizeof(*some));
+        }
+    }
 }
 
 static void backward(const struct group *g, uint8_t state[N_SIDE], uint8_t ended,
                      unsigned n_lanes, size_t stride, uint16_t *syms)
 {
     uint8_t steps[N_SIDE][N_SIDE] = {{0}}, before[N_SIDE][N_SIDE];
+    uint16_t k[N_SIDE][N_SIDE];
     size_t end = g->longest;
 
     while (end > 0) {
@@ -262,12 +275,8 @@ static void backward(const struct group *g, uint8_t state[N_SIDE], uint8_t ended
             end = stop;
         }
         transpose_bytes(steps, before);
-        for (unsigned lane = 0; lane < n_lanes; lane++) {
-            size_t n_steps = lane == g->last ? g->shortest : g->longest;
-
-            if (start < n_steps)
-                write_symbols(g, lane, start, n_steps, before[lane], syms + lane * stride);
-        }
+        find_magnitudes(g, start, n_lanes, before, k);
+        write_symbols(g, start, n_lanes, k, stride, syms);
     }
 }
 
