@@ -95,7 +95,7 @@ static inline struct jc_branch jc_trellis_branch(const struct jc_trellis *m, int
 }
 
 /*
- * What the vector forms keep, in a workspace that is aligned for uint64_t.
+ * What the vector forms keep, in a workspace that is aligned for uint16_t.
  *   cost, best  [t][class]: of the best branch, where there are prices
  *   linear      t in the order of the samples
  *   turns       32 bytes for each step of the longest lane

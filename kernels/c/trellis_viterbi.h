@@ -38,6 +38,7 @@
 #define BASE (-5 * MOST_BRANCH)
 #define MAX_STATES 8
 JC_STATIC_ASSERT(-8 * MOST_BRANCH >= INT16_MIN && 7 * MOST_BRANCH <= INT16_MAX);
+JC_STATIC_ASSERT(JC_TRELLIS_ROWS % N_SIDE == 0 && 16 % N_SIDE == 0);
 JC_STATIC_ASSERT(BASE - 3 * MOST_BRANCH >= INT16_MIN && N_SIDE % STEPS == 0);
 JC_STATIC_ASSERT(JC_TRELLIS_TURNS >= 2 * N_SIDE && JC_MAX_LANES % N_SIDE == 0);
 #define NARROW_K 1023 /* K at which all t fit */
@@ -299,17 +300,53 @@ static void quantize_group(const struct jc_trellis *m, const struct jc_trellis_b
     backward(&g, state, ended, there < N_SIDE ? there : N_SIDE, stride, syms + start);
 }
 
-/* The magnitude and the cost of the best branches at every t < n_rows. */
+/* The cost and the magnitude of the best branches at t. */
+static void fill_row(const struct jc_trellis *m, const struct jc_trellis_buffers *buffers,
+                     int32_t t)
+{
+    for (unsigned class = 0; class < JC_N_TRELLIS_CLASSES; class++) {
+        struct jc_branch branch = jc_trellis_branch(m, t, class / 2, class % 2);
+
+        buffers->cost[t][class] = (int16_t)branch.cost;
+        buffers->best[t][class] = (uint16_t)branch.k;
+    }
+}
+
+/* N_SIDE rows from t on, a multiple of N_SIDE, where zero is far and K too: the nearest magnitude is the
+ * same at all of them and at most 32 away, and the only other candidate is the one 64 below. */
+static void fill_rows(const struct jc_trellis *m, const struct jc_trellis_buffers *buffers,
+                      int32_t t)
+{
+    static const uint16_t counts[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+    uint16_t cost[JC_N_TRELLIS_CLASSES][N_SIDE], best[JC_N_TRELLIS_CLASSES][N_SIDE];
+
+    for (unsigned class = 0; class < JC_N_TRELLIS_CLASSES; class++) {
+        int32_t parity = (int32_t)class % 2, union_ = (int32_t)class / 2;
+        int32_t k = (t + 32 + 16 * union_ - 32 * parity) / 64 * 2 + parity;
+        vec d = v_load(counts) + v_all(t - 32 * k + 16 * union_), below = d + v_all(64);
+        vec near = d * d + v_all(jc_trellis_price(m, class / 2, k));
+        vec other = below * below + v_all(jc_trellis_price(m, class / 2, k - 2));
+        vec is_other = (vec)(other < near);
+
+        v_store(cost[class], v_min(near, other));
+        v_store(best[class], v_all(k) + is_other + is_other);
+    }
+    for (unsigned i = 0; i < N_SIDE; i++)
+        for (unsigned class = 0; class < JC_N_TRELLIS_CLASSES; class++) {
+            buffers->cost[t + (int32_t)i][class] = (int16_t)cost[class][i];
+            buffers->best[t + (int32_t)i][class] = best[class][i];
+        }
+}
+
 static void fill_tables(const struct jc_trellis *m, const struct jc_trellis_buffers *buffers,
                         int32_t n_rows)
 {
-    for (int32_t t = 0; t < n_rows; t++)
-        for (unsigned class = 0; class < JC_N_TRELLIS_CLASSES; class++) {
-            struct jc_branch branch = jc_trellis_branch(m, t, class / 2, class % 2);
-
-            buffers->cost[t][class] = (int16_t)branch.cost;
-            buffers->best[t][class] = (uint16_t)branch.k;
-        }
+    for (int32_t t = 0; t < n_rows; t += N_SIDE)
+        if (t >= 64 && t + N_SIDE <= 32 * m->most - 64)
+            fill_rows(m, buffers, t);
+        else
+            for (int32_t i = t; i < t + N_SIDE; i++)
+                fill_row(m, buffers, i);
 }
 
 static enum jc_result quantize_lanes(void *ws, const struct jc_trellis *wide,
