@@ -23,8 +23,10 @@
  * any state reaches any other in 3 steps (2 with 4 states).  Every STEPS = 8 steps the cost of state 0
  * becomes BASE = -5 B: then all lie in -8 B .. -2 B, and 8 steps later, with the least at most 8 B
  * more, in -8 B .. -5 B + 8 B + 3 B = 6 B, and what is compared below 7 B.  At the start state 0 has
- * -8 B and the others, which must lose for 3 steps, 3 B + 1 more: later costs stay below
- * -8 B + 3 B + 1 + 8 B.
+ * -8 B and the others, which must lose for 3 steps, 3 B + 1 more.  Where the first round ends before
+ * its third step (at the end of a short lane), state 0 is at most 2 B above the least and the starts
+ * that must lose at most 5 B + 1 above state 0: costs are in -7 B .. 1, and above 3 B of the least for
+ * 2 steps more.
  *
  * Only the last lane can be shorter than the others, for blocks with lanes shorter than 16 are left
  * to the scalar form; its last state is taken where it ends.  Lanes that are not there repeat the
