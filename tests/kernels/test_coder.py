@@ -384,8 +384,8 @@ def test_single_blocks(width: int):
             out = np.empty_like(symbols)
             coder.block_decode(block, out, width, row=50)
             assert same(out, symbols)
-        with pytest.raises(coder.CoderError, match="must end with its last block"):
-            coder.block_decode(block + b"\0", out, width, row=50)
+            with pytest.raises(coder.CoderError, match="must end with its last block"):
+                coder.block_decode(block + b"\0", out, width, row=50)
     if width < 8:
         with pytest.raises(coder.CoderError, match="must have a symbol of the width"):
             coder.block_encode(b"\xff", width)
