@@ -70,7 +70,7 @@ static inline vec v_all(int x)
  * class lie 64 apart, but for the zero of union 1. */
 static inline void plain_costs(vec t, int16_t top, vec cost[JC_N_TRELLIS_CLASSES])
 {
-    vec u = (t + v_all(32)) & v_all(63), w = (t + v_all(16)) & v_all(63);
+    vec u = (t - v_all(32)) & v_all(63), w = (t - v_all(48)) & v_all(63);
     vec d00 = u - v_all(32), d01 = v_min(u, v_all(64) - u);
     vec d10 = v_min(w, v_all(64) - w), d11 = w - v_all(32);
 
@@ -195,12 +195,13 @@ static void forward(const struct group *g, uint8_t state[N_SIDE], uint8_t *ended
         state[lane] = best_state(&costs, n_states, lane);
 }
 
-/* Magnitudes of N_SIDE steps of a lane, from the state before each and its parity. */
+/* Magnitudes of N_SIDE steps of a lane, from the state before each and its parity.  The constants are
+ * multiples of 16: so can t be, which then stays below 2^15 when they are added. */
 static inline vec plain_magnitudes(const uint16_t *linear, const uint8_t *before, vec most_even)
 {
     vec t = v_load(linear) & v_all(INT16_MAX), from = v_widen(before);
     vec union_ = from & v_all(1), parity = from >> 3;
-    vec j = (t + v_all(32) + (union_ << 4) - (parity << 5)) >> 6;
+    vec j = ((t >> 4) + v_all(2) + union_ - (parity << 1)) >> 2;
     vec k = j & (vec)(t > v_all(23)); /* below 24, the zero of union 1 is nearer than its 2 */
 
     return v_min(k + k, most_even) + parity;

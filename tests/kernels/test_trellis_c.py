@@ -126,6 +126,18 @@ def test_forms_agree(width: int, fold: int, spread: float, n_states: int, rates:
     assert_forms_agree(q, samples(q, 3001, width, spread), rates, 4)
 
 
+@pytest.mark.parametrize("rates", [None, STEEP], ids=["free", "priced"])
+@pytest.mark.parametrize("n_states", [4, 8])
+@pytest.mark.parametrize("width", range(3, 17))
+def test_forms_agree_near_the_largest_magnitude(width: int, n_states: int, rates: Rates | None):
+    """Also where K = 1023 takes t to the end of 15 bits."""
+    rng = np.random.default_rng(width)
+    for fold in (0, 1):
+        q = Quantizer(width, fold, n_states=n_states)
+        steps = rng.choice([2.0 * q.most, 2 * q.most - 1.5, 2 * q.most - 3, 1e9, 0, 1], 2999)
+        assert_forms_agree(q, steps.astype(np.float32), rates, 16)
+
+
 @pytest.mark.parametrize("fold", [0, 1])
 @pytest.mark.parametrize(
     "kind", ["sparse", "huge", "subnormal", "subnormal offset", "zeros", "negative", "top"]
