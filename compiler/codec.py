@@ -1,170 +1,183 @@
 """Coded tensors: what crosses a cut, as few bytes that prove themselves.
 
-`encode` rounds a tensor onto a grid if it is told to (lossy), then codes the symbols in
-Huffman blocks (lossless). `decode` trusts nothing: the bytes come over a wire. The format is
-docs/bitstream.md; this is the only door to joulecut.kernels.
+`encode` moves a tensor onto few values if it is told to (lossy), then codes the symbols in
+blocks (lossless). `decode` trusts nothing: the bytes come over a wire. The format is
+docs/bitstream.md; kernels/c reads and writes it.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Protocol, Self
+from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 
-from joulecut.compiler.container import (
-    DTYPES,
-    MAX_HEADER_BYTES,
-    Header,
-    join_frame,
-    read_header,
-    refuse,
-    split_frame,
-)
+from joulecut.compiler import frame
+from joulecut.compiler.blob_stat import BlobStat, blocks_of, header_of
+from joulecut.compiler.buffers import BytesLike, as_array, bytes_of
 from joulecut.compiler.errors import ConfigError, UntrustedInputError
-from joulecut.compiler.quantizer import (
-    Array,
+from joulecut.compiler.frame import refuse
+from joulecut.compiler.quantizers import (
+    Calibrated,
+    DeadZoneQuantizer,
+    FixedTrellisQuantizer,
+    Grid,
+    LloydMaxQuantizer,
     Quantizer,
-    Symbols,
-    UniformGrid,
+    RateQuantizer,
+    TrellisQuantizer,
     UniformQuantizer,
-    lossless_grid,
 )
-from joulecut.kernels import huffman
+from joulecut.compiler.quantizers.grid import Array
+from joulecut.compiler.quantizers.lossless import lossless_grid
+from joulecut.compiler.quantizers.named import Name, named
+from joulecut.compiler.table_set import TableSet
+from joulecut.kernels import coder, version1
 
 __all__ = [
     "BlobStat",
-    "Codec",
-    "HuffmanCodec",
+    "Calibrated",
+    "DeadZoneQuantizer",
+    "FixedTrellisQuantizer",
+    "Grid",
+    "LloydMaxQuantizer",
     "Quantizer",
-    "UniformGrid",
+    "RateQuantizer",
+    "TableSet",
+    "TrellisQuantizer",
     "UniformQuantizer",
     "bound",
     "decode",
     "encode",
     "entropy_bits",
+    "named",
     "pack",
     "stat",
     "unpack",
 ]
 
 MAX_BYTES = 2**28
-Entropy = Literal["huffman", "raw"]
-BytesLike = bytes | bytearray | memoryview | Array
-
-
-@dataclass(frozen=True)
-class BlobStat:
-    """What a coded tensor says about itself.
-
-    Attributes:
-        dtype: numpy's name of the decoded type.
-        shape: the decoded shape.
-        grid: the values of the symbols; None if symbols are the bytes of the tensor.
-        n_symbols: coded symbols: one for each element on a grid, one for each byte without.
-        coded_bytes: the whole blob.
-        header_bytes: the part of it that is not blocks.
-        blocks: how many blocks have each mode.
-    """
-
-    dtype: str
-    shape: tuple[int, ...]
-    grid: UniformGrid | None
-    n_symbols: int
-    coded_bytes: int
-    header_bytes: int
-    blocks: dict[str, int]
-
-    @property
-    def bits_per_sample(self) -> float:
-        """Bits of the whole blob for each element; 0 for an empty tensor."""
-        return 8 * self.coded_bytes / (int(np.prod(self.shape, dtype=object)) or float("inf"))
-
-
-class Codec(Protocol):
-    """Lossless, bytes to bytes and back, in the shape of numcodecs.abc.Codec."""
-
-    codec_id: ClassVar[str]
-
-    def encode(self, buf: BytesLike) -> bytes:
-        """The coded bytes of a buffer."""
-        ...
-
-    def decode(self, buf: BytesLike, out: BytesLike | None = None) -> BytesLike:
-        """The buffer that was coded, written to `out` if that is given."""
-        ...
-
-    def get_config(self) -> dict[str, Any]:
-        """What `from_config` needs, and "id"."""
-        ...
+Entropy = Literal["best", "fast", "huffman", "raw"]
+_MODES: dict[str, Sequence[str]] = {
+    "best": coder.MODES,
+    "fast": coder.FAST_MODES,
+    "huffman": coder.FAST_MODES,  # its name in version 1
+    "raw": ("raw",),
+}
 
 
 def encode(
-    array: Array,
+    array: BytesLike,
+    quantizer: Name | Quantizer | None = None,
     *,
-    quantizer: Literal["sq"] | Quantizer | None = None,
     bits: int | None = None,
-    entropy: Entropy = "huffman",
+    rate: float | None = None,
+    entropy: Entropy = "best",
+    tables: TableSet | None = None,
+    block_log2: int | None = None,
 ) -> bytes:
     """Code a tensor.
 
     Args:
-        array: int8, uint8, int32 or float32, any shape of at most 8 dimensions.
-        quantizer: None for lossless; "sq" for a UniformQuantizer of `bits` over the range of
-            the tensor; or a Quantizer.
-        bits: bits of an index, 1 to 8, together with "sq".
-        entropy: "huffman", or "raw" for symbols that are packed but not coded.
+        array: int8, uint8, int32 or float32, any shape of at most 8 dimensions; or another
+            buffer, of which bytes are uint8.
+        quantizer: None for lossless; a Quantizer; or the name of one, with `bits` or `rate`:
+            "sq" (uniform), "sq-clip" (uniform, range of least error), "lloyd" (codebook),
+            "rdo" (dead zone), "tcq" (trellis), "tcq-fixed" (fixed-rate trellis), "auto" (the
+            better of "rdo" and "tcq" at a rate).
+        bits: bits of an index, 1 to 8; to 16 with "rdo" and "tcq".
+        rate: the most bits a sample of the result; with "sq", "rdo", "tcq" and "auto".
+        entropy: "best"; "fast", which is Huffman only; or "raw", packed but not coded.
+        tables: static tables that the decoder will have, too.
+        block_log2: log2 of the symbols in a block, 10 to 20; None: a quarter of the tensor, so
+            that threads can share its decoding, but at least 17, because blocks pay for tables.
 
     Returns:
-        A self-describing blob of at most `bound(array.nbytes)` bytes.
+        A self-describing blob of at most `bound(nbytes of the array)` bytes.
 
     Raises:
         ConfigError: the tensor or an option is not usable.
     """
-    array = _native(array)
-    grid = _grid_for(array, quantizer, bits)
-    planes = _planes(array) if grid is None else grid.quantize(array).reshape(1, -1)
-    header = Header(array.dtype.name, array.shape, grid, huffman.crc32(planes))
-    modes = _modes(entropy)
-    blocks = (huffman.encode(plane, header.width, modes=modes) for plane in planes)
-    return b"".join([header.to_bytes(), *blocks])
+    if entropy not in _MODES:
+        raise ConfigError(f"entropy must be one of {', '.join(_MODES)}, not {entropy!r}")
+    tensor = as_array(array)
+    if block_log2 is None:
+        block_log2 = _block_log2(tensor.size)
+    if block_log2 not in coder.BLOCK_LOG2S:
+        raise ConfigError(f"block_log2 must be 10 to 20, not {block_log2}")
+    if isinstance(quantizer, str):
+        measure = "best" if entropy == "best" else "fast"
+        quantizer = named(quantizer, bits, rate, measure, block_log2)
+    elif bits is not None or rate is not None:
+        raise ConfigError(
+            "bits and rate must come with the name of a quantizer, "
+            f"not with {quantizer!r} (bits={bits}, rate={rate})"
+        )
+    if quantizer is None:
+        grid = lossless_grid(tensor, any_value=tables is not None)
+    else:
+        grid = quantizer.fit(tensor)
+    return coder.encode(
+        tensor,
+        tensor.dtype.name,
+        tensor.shape,
+        grid.header,
+        block_log2=block_log2,
+        modes=_MODES[entropy],
+        rates=grid.rates,
+        tables=None if tables is None else tables.parsed,
+    )
 
 
-def decode(blob: BytesLike, *, out: Array | None = None, max_bytes: int = MAX_BYTES) -> Array:
-    """Decode an untrusted blob.
+def decode(
+    blob: BytesLike,
+    out: Array | None = None,
+    *,
+    max_bytes: int = MAX_BYTES,
+    tables: TableSet | None = None,
+    threads: int = 1,
+) -> Array:
+    """Decode an untrusted blob of either version.
 
     Args:
         blob: what `encode` returned.
         out: C-contiguous array of the coded type and shape to decode into; unspecified after
             an error.
         max_bytes: the largest tensor to accept, checked before anything is allocated.
+        tables: the static tables that it was encoded with.
+        threads: how many may work on it.
 
     Returns:
         `out`, or a new array.
 
     Raises:
         UntrustedInputError: the blob is damaged, hostile, or larger than `max_bytes`.
-        ConfigError: `out` does not fit the blob.
+        ConfigError: `out` or `tables` does not fit the blob, or `threads` is not positive.
     """
-    view = _bytes_of(blob)
-    header, at = read_header(view)
-    if header.nbytes > max_bytes:
+    if threads < 1:
+        raise ConfigError(f"threads must be at least 1, not {threads}")
+    view = bytes_of(blob)
+    found = header_of(view)
+    n_bytes = math.prod(found.shape) * np.dtype(found.dtype).itemsize
+    if n_bytes > max_bytes:
         raise UntrustedInputError(
-            f"coded tensor: {header.dtype} of shape {header.shape} must take at most "
-            f"{max_bytes} bytes, not {header.nbytes}; raise max_bytes if its sender is trusted"
+            f"coded tensor: {found.dtype} of shape {found.shape} must take at most "
+            f"{max_bytes} bytes, not {n_bytes}; raise max_bytes if its sender is trusted"
         )
-    _scan(view, header, at)
+    _require_tables(found, tables)
+    blocks_of(view, found)  # they must be there before memory is taken for what they hold
     if out is None:
-        out = np.empty(header.shape, header.dtype)
-    elif (out.dtype, out.shape) != (np.dtype(header.dtype), header.shape):
-        raise ConfigError(
-            f"out must be {header.dtype} of shape {header.shape}, "
-            f"not {out.dtype} of shape {out.shape}"
-        )
-    elif not (out.flags.c_contiguous and out.flags.writeable):
-        raise ConfigError("out must be C-contiguous and writeable; pass np.empty(...)")
-    _decode_symbols(view, header, at, out)
+        out = np.empty(found.shape, found.dtype)
+    _require_out(found, out)
+    try:
+        if found.version == 1:
+            version1.decode_into(view, out)
+        else:
+            coder.decode_into(view, out, tables.parsed if tables else None, threads)
+    except coder.CoderError as error:
+        raise refuse(error.reason, error.offset) from None
     return out
 
 
@@ -172,8 +185,13 @@ def bound(nbytes: int) -> int:
     """The most bytes that `encode` returns for a tensor of `nbytes`."""
     if nbytes < 0:
         raise ConfigError(f"nbytes must not be negative, not {nbytes}")
-    planes = np.dtype(np.float32).itemsize  # each plane may end in a block of its own
-    return MAX_HEADER_BYTES + huffman.bound(nbytes) + planes
+    smallest = coder.BLOCK_LOG2S[0]
+    wide = coder.Quantizer("trellis", width=16, n_states=8)  # two bytes for each of an int8
+    planes = coder.Quantizer("bytes")
+    return max(
+        coder.bound("int8", (nbytes,), wide, block_log2=smallest),
+        coder.bound("float32", (nbytes // 4,), planes, block_log2=smallest),
+    )
 
 
 def stat(blob: BytesLike) -> BlobStat:
@@ -182,17 +200,9 @@ def stat(blob: BytesLike) -> BlobStat:
     Raises:
         UntrustedInputError: the headers cannot be right. The content is not checked.
     """
-    view = _bytes_of(blob)
-    header, at = read_header(view)
-    return BlobStat(
-        dtype=header.dtype,
-        shape=header.shape,
-        grid=header.grid,
-        n_symbols=header.n_elements * header.n_planes,
-        coded_bytes=len(view),
-        header_bytes=at,
-        blocks=_scan(view, header, at),
-    )
+    view = bytes_of(blob)
+    found = header_of(view)
+    return replace(found, blocks=blocks_of(view, found))
 
 
 def entropy_bits(symbols: Array) -> float:
@@ -203,32 +213,55 @@ def entropy_bits(symbols: Array) -> float:
 
 
 def pack(
-    arrays: Iterable[Array],
+    arrays: Iterable[BytesLike],
+    quantizer: Name | Quantizer | None = None,
     *,
-    quantizer: Literal["sq"] | Quantizer | None = None,
     bits: int | None = None,
-    entropy: Entropy = "huffman",
+    rate: float | None = None,
+    entropy: Entropy = "best",
+    tables: TableSet | None = None,
+    block_log2: int | None = None,
 ) -> bytes:
     """Code the tensors of a cut, all with the same options, in one frame; see `encode`."""
-    return join_frame(
-        [encode(array, quantizer=quantizer, bits=bits, entropy=entropy) for array in arrays]
+    return frame.join(
+        [
+            encode(
+                array,
+                quantizer,
+                bits=bits,
+                rate=rate,
+                entropy=entropy,
+                tables=tables,
+                block_log2=block_log2,
+            )
+            for array in arrays
+        ]
     )
 
 
-def unpack(blob: BytesLike, max_bytes: int = MAX_BYTES) -> list[Array]:
-    """Decode an untrusted frame.
+def unpack(
+    blob: BytesLike,
+    max_bytes: int = MAX_BYTES,
+    *,
+    tables: TableSet | None = None,
+    threads: int = 1,
+) -> list[Array]:
+    """Decode an untrusted frame of either version.
 
     Args:
         blob: what `pack` returned.
         max_bytes: the most bytes of all its tensors together.
+        tables: the static tables that it was packed with.
+        threads: how many may work on a tensor.
 
     Raises:
         UntrustedInputError: the frame or a tensor is damaged, hostile or too large.
     """
     arrays: list[Array] = []
-    for index, (offset, tensor) in enumerate(split_frame(_bytes_of(blob))):
+    for index, (offset, tensor) in enumerate(frame.split(bytes_of(blob))):
+        room = max_bytes - sum(array.nbytes for array in arrays)
         try:
-            arrays.append(decode(tensor, max_bytes=max_bytes - sum(a.nbytes for a in arrays)))
+            arrays.append(decode(tensor, max_bytes=room, tables=tables, threads=threads))
         except UntrustedInputError as error:
             raise UntrustedInputError(
                 f"tensor {index} of the frame, which starts at offset {offset}: {error}"
@@ -236,132 +269,25 @@ def unpack(blob: BytesLike, max_bytes: int = MAX_BYTES) -> list[Array]:
     return arrays
 
 
-class HuffmanCodec:
-    """Lossless coding of buffers for numcodecs and zarr, without options.
-
-    numcodecs finds the class by its entry point, so neither imports the other. Arrays of a
-    type that the format has keep it, which codes the bytes of equal weight together; all
-    others cross as bytes.
-    """
-
-    codec_id: ClassVar[str] = "joulecut.huffman"
-
-    def encode(self, buf: BytesLike) -> bytes:
-        """The coded bytes of a C-contiguous buffer; its shape is not kept."""
-        if isinstance(buf, np.ndarray) and buf.dtype.name in DTYPES and buf.dtype.isnative:
-            return encode(buf.reshape(-1))
-        return encode(np.frombuffer(_bytes_of(buf), np.uint8))
-
-    def decode(self, buf: BytesLike, out: BytesLike | None = None) -> Array:
-        """The elements that were coded, one-dimensional, also copied to `out` if given."""
-        if out is None:
-            return decode(buf)
-        target = np.frombuffer(_bytes_of(out), np.uint8)
-        array = decode(buf, max_bytes=target.nbytes).view(np.uint8)
-        if array.nbytes != target.nbytes:
-            raise ConfigError(f"out must have {array.nbytes} bytes, not {target.nbytes}")
-        target[:] = array
-        return target
-
-    def get_config(self) -> dict[str, Any]:
-        """The configuration that zarr stores."""
-        return {"id": self.codec_id}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Self:
-        """The codec of a stored configuration."""
-        unknown = set(config) - {"id"}
-        if unknown:
-            raise ConfigError(f"{cls.codec_id} must have no options, not {sorted(unknown)}")
-        return cls()
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, HuffmanCodec)
-
-    def __hash__(self) -> int:
-        return hash(self.codec_id)
-
-    def __repr__(self) -> str:
-        return "HuffmanCodec()"
+def _block_log2(n: int) -> int:
+    most = coder.BLOCK_LOG2S[-1]
+    return min(max((n // 4).bit_length(), coder.DEFAULT_BLOCK_LOG2), most)
 
 
-def _native(array: Array) -> Array:
-    """The array C-contiguous and in the byte order of the format."""
-    if array.dtype.name not in DTYPES:
+def _require_tables(found: BlobStat, tables: TableSet | None) -> None:
+    if found.tables_sum and (tables is None or tables.sum != found.tables_sum):
+        given = "none" if tables is None else f"{tables.sum:#010x}"
         raise ConfigError(
-            f"array must be one of {', '.join(DTYPES)}, not {array.dtype.name}; convert it first"
+            f"tables must be the set {found.tables_sum:#010x} that the tensor was coded with, "
+            f"not {given}"
         )
-    return np.asarray(array, dtype=array.dtype.newbyteorder("<"), order="C")
 
 
-def _grid_for(
-    array: Array, quantizer: Literal["sq"] | Quantizer | None, bits: int | None
-) -> UniformGrid | None:
-    if quantizer is None:
-        if bits is not None:
-            raise ConfigError(f"bits must come with quantizer='sq', not alone (bits={bits})")
-        return lossless_grid(array)
-    if isinstance(quantizer, str):
-        if quantizer != "sq":
-            raise ConfigError(f"quantizer must be 'sq', a Quantizer or None, not {quantizer!r}")
-        if bits is None:
-            raise ConfigError("bits must be 1 to 8 with quantizer='sq', not None")
-        return UniformQuantizer(bits).fit(array)
-    if bits is not None:
-        raise ConfigError(f"bits must come from the quantizer, not beside it (bits={bits})")
-    return quantizer.fit(array)
-
-
-def _modes(entropy: Entropy) -> Sequence[str]:
-    modes = {"huffman": huffman.MODES, "raw": ("raw",)}.get(entropy)
-    if modes is None:
-        raise ConfigError(f"entropy must be 'huffman' or 'raw', not {entropy!r}")
-    return modes
-
-
-def _planes(array: Array) -> Symbols:
-    """The bytes of equal weight together, lowest first, shape [itemsize, elements]."""
-    bytes_of_elements = array.reshape(-1).view(np.uint8).reshape(array.size, array.itemsize)
-    return np.ascontiguousarray(bytes_of_elements.T)
-
-
-def _bytes_of(blob: BytesLike) -> memoryview:
-    view = blob.data if isinstance(blob, np.ndarray) else memoryview(blob)
-    if not view.c_contiguous:
-        raise ConfigError("blob must be C-contiguous; copy it first")
-    return view.cast("B") if view.nbytes else memoryview(b"")
-
-
-def _scan(view: memoryview, header: Header, at: int) -> dict[str, int]:
-    """Walk the blocks of all planes: they must fill the blob. Returns blocks by mode."""
-    totals = dict.fromkeys(huffman.MODES, 0)
-    for _ in range(header.n_planes):
-        try:
-            used, counts = huffman.scan(view[at:], header.n_elements, header.width)
-        except huffman.HuffmanError as error:
-            raise refuse(error.reason, at + error.offset) from None
-        for mode, count in zip(huffman.MODES, counts, strict=True):
-            totals[mode] += count
-        at += used
-    if at != len(view):
-        raise refuse(f"it must end after {at} bytes, not {len(view)}", at)
-    return totals
-
-
-def _decode_symbols(view: memoryview, header: Header, at: int, out: Array) -> None:
-    """Decode the blocks to `out`; the content checksum is compared before values are made."""
-    whole = header.grid is None and header.n_planes == 1
-    flat = out.reshape(-1)
-    shape = (header.n_planes, header.n_elements)
-    planes = flat.view(np.uint8).reshape(shape) if whole else np.empty(shape, np.uint8)
-    for plane in planes:
-        try:
-            at += huffman.decode(view[at:], plane, header.width)
-        except huffman.HuffmanError as error:
-            raise refuse(error.reason, at + error.offset) from None
-    if huffman.crc32(planes) != header.content_crc:
-        raise refuse("the checksum of the content must match", 8)
-    if header.grid is not None:
-        header.grid.dequantize(planes[0], flat)
-    elif not whole:
-        flat.view(np.uint8).reshape(planes.T.shape)[:] = planes.T
+def _require_out(found: BlobStat, out: Array) -> None:
+    if (out.dtype, out.shape) != (np.dtype(found.dtype), found.shape):
+        raise ConfigError(
+            f"out must be {found.dtype} of shape {found.shape}, "
+            f"not {out.dtype} of shape {out.shape}"
+        )
+    if not (out.flags.c_contiguous and out.flags.writeable):
+        raise ConfigError("out must be C-contiguous and writeable; pass np.empty(...)")

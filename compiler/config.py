@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal, Self, cast
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from joulecut.compiler.errors import ConfigError
 
@@ -23,14 +23,24 @@ class CodecConfig(_Strict):
 
     Attributes:
         quantizer: "none" sends the tensors' own integers, without loss; "sq" is uniform
-            scalar quantization to `bits`.
-        bits: bits of the quantizer, 1 to 8; not used without one.
-        entropy: the lossless stage.
+            scalar quantization, "lloyd" has values trained on each tensor, "rdo" a dead zone
+            and "tcq" a trellis.
+        bits: bits of the quantizer, 1 to 8; not used without one, or with `rate`.
+        rate: bits a sample on the link, for "sq", "rdo" and "tcq".
+        entropy: the lossless stage: "best", or "fast", which is Huffman only and was called
+            "huffman".
     """
 
-    quantizer: Literal["none", "sq"] = "none"
+    quantizer: Literal["none", "sq", "lloyd", "rdo", "tcq"] = "none"
     bits: Annotated[int, Field(ge=1, le=8)] = 8
-    entropy: Literal["huffman"] = "huffman"
+    rate: Annotated[float, Field(gt=0, le=32)] | None = None
+    entropy: Literal["best", "fast", "huffman"] = "best"
+
+    @model_validator(mode="after")
+    def _rate_has_a_quantizer(self) -> Self:
+        if self.rate is not None and self.quantizer not in ("sq", "rdo", "tcq"):
+            raise ValueError(f"rate must go with sq, rdo or tcq, not with {self.quantizer}")
+        return self
 
 
 class BuildConfig(_Strict):

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Literal, TypedDict
 
 import numpy as np
 
@@ -24,6 +25,15 @@ from joulecut.targets.devices.protocol import Progress, Signature
 from joulecut.targets.devices.records import check_feeds
 
 Arrays = Mapping[str, np.ndarray]
+
+
+class CodecOptions(TypedDict):
+    """Arguments of `codec.pack`."""
+
+    quantizer: Literal["sq", "lloyd", "rdo", "tcq"] | None
+    bits: int | None
+    rate: float | None
+    entropy: Literal["best", "fast", "huffman"]
 
 
 @dataclass(frozen=True)
@@ -158,17 +168,12 @@ def through_codec(
     Returns:
         The decoded tensors [N, ...], and float64 [N].
     """
-    lossy = config.quantizer != "none"
+    options = codec_options(config)
     frames: list[list[np.ndarray]] = []
     coded_bytes = np.empty(count)
     for first in range(0, count, batch):
         chunk = slice(first, min(first + batch, count))
-        blob = codec.pack(
-            [tensor[chunk] for tensor in tensors.values()],
-            quantizer="sq" if lossy else None,
-            bits=config.bits if lossy else None,
-            entropy=config.entropy,
-        )
+        blob = codec.pack([tensor[chunk] for tensor in tensors.values()], **options)
         frames.append(codec.unpack(blob))
         coded_bytes[chunk] = len(blob) / (chunk.stop - chunk.start)
     columns = zip(*frames, strict=True)
@@ -176,6 +181,18 @@ def through_codec(
         name: np.concatenate(column) for name, column in zip(tensors, columns, strict=True)
     }
     return decoded, coded_bytes
+
+
+def codec_options(config: CodecConfig) -> CodecOptions:
+    """A configuration as the codec takes it."""
+    if config.quantizer == "none":
+        return {"quantizer": None, "bits": None, "rate": None, "entropy": config.entropy}
+    return {
+        "quantizer": config.quantizer,
+        "bits": config.bits if config.rate is None else None,
+        "rate": config.rate,
+        "entropy": config.entropy,
+    }
 
 
 def entropy_bytes(tensors: Arrays, count: int) -> float:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from joulecut.cli import analyze, build, doctor, profile, run, train, verify
+from joulecut.cli import analyze, build, codec, doctor, profile, run, train, verify
 
 app = typer.Typer(
     name="joulecut",
@@ -21,6 +21,7 @@ app.command("verify")(verify.verify)
 app.command("profile")(profile.profile)
 app.command("run")(run.run)
 app.command("train")(train.train)
+app.add_typer(codec.app, name="codec")
 app.command("doctor")(doctor.doctor)
 
 

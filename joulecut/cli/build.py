@@ -26,7 +26,9 @@ def build(
     ] = None,
     edge: Annotated[str | None, typer.Option(help="For a model: the edge's target.")] = None,
     cloud: Annotated[str | None, typer.Option(help="For a model: the cloud's target.")] = None,
-    quantizer: Annotated[str | None, typer.Option(help="For a model: none or sq.")] = None,
+    quantizer: Annotated[
+        str | None, typer.Option(help="For a model: none, sq, lloyd, rdo or tcq.")
+    ] = None,
     bits: Annotated[
         int | None, typer.Option(help="For a model: bits of the quantizer.")
     ] = None,
