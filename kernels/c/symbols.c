@@ -169,21 +169,50 @@ enum jc_result jc_begin_symbols(struct jc_workspace *ws, const struct jc_header 
     return JC_OK;
 }
 
-static enum jc_result bytes_to_symbols(struct jc_workspace *ws, unsigned width,
-                                       const uint8_t *bytes, size_t n)
+/* Eight at a time with one load and one store; returns whether all have a symbol. */
+static int bytes_to_narrow(const int32_t *restrict symbol_of, const uint8_t *restrict bytes,
+                           size_t n, uint8_t *restrict narrow)
+{
+    int32_t signs = 0;
+    size_t i = 0;
+
+    for (; n - i >= 8; i += 8) {
+        uint64_t eight = jc_load_le64(bytes + i), syms = 0;
+
+        for (unsigned k = 0; k < 8; k++) {
+            int32_t symbol = symbol_of[eight >> (8 * k) & 255];
+
+            signs |= symbol;
+            syms |= (uint64_t)(symbol & 255) << (8 * k);
+        }
+        jc_store_le64(narrow + i, syms);
+    }
+    for (; i < n; i++) {
+        signs |= symbol_of[bytes[i]];
+        narrow[i] = (uint8_t)symbol_of[bytes[i]];
+    }
+    return signs >= 0;
+}
+
+static int bytes_to_wide(const int32_t *restrict symbol_of, const uint8_t *restrict bytes,
+                         size_t n, uint16_t *restrict wide)
 {
     int32_t signs = 0;
 
     for (size_t i = 0; i < n; i++) {
-        int32_t symbol = ws->symbol_of[bytes[i]];
-
-        signs |= symbol;
-        if (width <= 8)
-            ws->narrow[i] = (uint8_t)symbol;
-        else
-            ws->wide[i] = (uint16_t)symbol;
+        signs |= symbol_of[bytes[i]];
+        wide[i] = (uint16_t)symbol_of[bytes[i]];
     }
-    return signs < 0 ? JC_BAD_SYMBOL : JC_OK;
+    return signs >= 0;
+}
+
+static enum jc_result bytes_to_symbols(struct jc_workspace *ws, unsigned width,
+                                       const uint8_t *bytes, size_t n)
+{
+    int fit = width <= 8 ? bytes_to_narrow(ws->symbol_of, bytes, n, ws->narrow)
+                         : bytes_to_wide(ws->symbol_of, bytes, n, ws->wide);
+
+    return fit ? JC_OK : JC_BAD_SYMBOL;
 }
 
 static enum jc_result ints_to_symbols(struct jc_workspace *ws, const struct jc_quantizer *q,

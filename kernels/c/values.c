@@ -97,16 +97,40 @@ uint8_t *jc_direct_target(const struct jc_workspace *ws, const struct jc_header 
     return is_identity(ws, h) ? (uint8_t *)data + first : NULL;
 }
 
+/* Eight symbols a load: the loads, not the stores, are what limits this. */
+static void symbols_to_floats(const float *restrict float_of, const uint8_t *restrict syms, size_t n,
+                              float *restrict x)
+{
+    size_t i = 0;
+
+    for (; n - i >= 8; i += 8) {
+        uint64_t eight = jc_load_le64(syms + i);
+
+        for (unsigned k = 0; k < 8; k++)
+            x[i + k] = float_of[eight >> (8 * k) & 255];
+    }
+    for (; i < n; i++)
+        x[i] = float_of[syms[i]];
+}
+
 static enum jc_result symbols_to_bytes(const struct jc_workspace *ws, unsigned width,
                                        const uint8_t *syms, size_t n, uint8_t *bytes)
 {
     unsigned n_values = 0, are_values = 1;
+    size_t i = 0;
 
     for (unsigned s = 0; s < 1u << width; s++)
         n_values += ws->is_value[s];
-    for (size_t i = 0; i < n; i++)
+    for (; n - i >= 8; i += 8) {
+        uint64_t eight = jc_load_le64(syms + i), values = 0;
+
+        for (unsigned k = 0; k < 8; k++)
+            values |= (uint64_t)ws->byte_of[eight >> (8 * k) & 255] << (8 * k);
+        jc_store_le64(bytes + i, values);
+    }
+    for (; i < n; i++)
         bytes[i] = ws->byte_of[syms[i]];
-    for (size_t i = 0; i < n && n_values >> width == 0; i++)
+    for (i = 0; i < n && n_values >> width == 0; i++)
         are_values &= ws->is_value[syms[i]];
     return are_values ? JC_OK : JC_BAD_SYMBOL;
 }
@@ -181,7 +205,6 @@ enum jc_result jc_block_values(struct jc_workspace *ws, const struct jc_header *
         return symbols_to_bytes(ws, q->width, syms.narrow, n, bytes);
     if (q->kind == JC_INTEGERS)
         return symbols_to_ints(h, syms, n, data, first);
-    for (size_t i = 0; i < n; i++)
-        ((float *)data)[first + i] = ws->float_of[syms.narrow[i]];
+    symbols_to_floats(ws->float_of, syms.narrow, n, (float *)data + first);
     return JC_OK;
 }
