@@ -22,7 +22,11 @@ _DTYPES = {"int8", "uint8", "int32", "float32", "int64", "bool"}
 
 
 def plan_fields(
-    plan: Plan, cut: Cut, targets: Mapping[str, str], codec: Mapping[str, Json]
+    plan: Plan,
+    cut: Cut,
+    targets: Mapping[str, str],
+    codec: Mapping[str, Json],
+    code: Mapping[str, Json] | None = None,
 ) -> dict[str, Json]:
     """The fields `parts`, `link` and `cut` of a manifest.
 
@@ -31,6 +35,8 @@ def plan_fields(
         cut: where it was cut.
         targets: for each part's name the name of its target.
         codec: settings of the codec on the link.
+        code: what they became: how edge and host code, from `LinkCode.to_fields`; None if
+            the edge does not code.
     """
     return {
         "parts": {
@@ -40,6 +46,7 @@ def plan_fields(
             "tensors": [spec_fields(spec) for spec in plan.link.specs],
             "raw": list(plan.link.raw),
             "codec": dict(codec),
+            **({} if code is None else {"code": dict(code)}),
         },
         "cut": {
             "tensors": list(cut.tensors),

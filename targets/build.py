@@ -28,6 +28,7 @@ from joulecut.compiler.graph import (
     output_specs,
 )
 from joulecut.compiler.graph_file import graph_to_bytes
+from joulecut.compiler.link_code import LinkCode, frozen
 from joulecut.compiler.load import load
 from joulecut.compiler.manifest import plan_fields
 from joulecut.compiler.pipeline import pipeline
@@ -70,7 +71,8 @@ def build(
         cloud: name of the cloud's target.
         out: the bundle: a directory, or one file if it ends in .zip.
         codec: how the tensors at the cut are coded; None: without loss.
-        vectors: samples [N, ...] for each input of the whole, or how many random ones to make.
+        vectors: samples [N, ...] for each input of the whole, or how many random ones to make;
+            what a lossy codec must learn, it learns from what they are at the cut.
         source: the model as the user gave it, to compare with later.
         progress: told each step as it begins.
 
@@ -86,9 +88,13 @@ def build(
     settings = codec or CodecConfig()
     places = {"edge": target(edge), "cloud": target(cloud)}
     feeds = random_feeds(plan.whole, vectors) if isinstance(vectors, int) else dict(vectors)
-    files = _graph_files(plan, source) | _vector_files(plan, feeds, progress)
-    for part in (plan.edge, plan.cloud):
-        files |= _compiled(part, places[part.name], progress)
+    progress("test vectors by the reference")
+    known = trace(plan.whole, feeds)
+    progress("fit the codec of the link")
+    code = frozen(plan.link.specs, known, settings)
+    files = _graph_files(plan, source) | _vector_files(plan, known) | _code_files(code)
+    files |= _compiled(plan.edge, places["edge"], progress, code)
+    files |= _compiled(plan.cloud, places["cloud"], progress)
     progress("write the bundle")
     fields: dict[str, Any] = {
         "name": plan.whole.graph.name or "model",
@@ -98,6 +104,7 @@ def build(
             cut_at(plan.whole, [spec.name for spec in plan.link.specs]),
             {name: place.name for name, place in places.items()},
             settings.model_dump(),
+            code.to_fields(),
         ),
     }
     return write_bundle(Path(out), fields, files)
@@ -173,9 +180,11 @@ def _graph_files(plan: Plan, source: bytes | None) -> dict[str, bytes]:
     return files
 
 
-def _vector_files(plan: Plan, feeds: Vectors, progress: Progress) -> dict[str, bytes]:
-    progress("test vectors by the reference")
-    known = trace(plan.whole, feeds)
+def _code_files(code: LinkCode) -> dict[str, bytes]:
+    return {} if code.tables is None else {layout.TABLES: code.tables.to_bytes()}
+
+
+def _vector_files(plan: Plan, known: Vectors) -> dict[str, bytes]:
     return {
         **layout.vector_files("inputs", input_specs(plan.whole), known),
         **layout.vector_files("link", plan.link.specs, known),
@@ -183,13 +192,15 @@ def _vector_files(plan: Plan, feeds: Vectors, progress: Progress) -> dict[str, b
     }
 
 
-def _compiled(part: Part, place: Target, progress: Progress) -> dict[str, bytes]:
+def _compiled(
+    part: Part, place: Target, progress: Progress, link: LinkCode | None = None
+) -> dict[str, bytes]:
     """The files that a target makes of a part, by their path in the bundle."""
     from joulecut.targets.cpu.build import build_part
 
     progress(f"compile the {part.name} for {place.name}")
     with tempfile.TemporaryDirectory(prefix="joulecut-") as scratch:
-        build_part(part.graph, place, Path(scratch))
+        build_part(part.graph, place, Path(scratch), link=link)
         return {
             f"{part.name}/{path.name}": path.read_bytes() for path in Path(scratch).iterdir()
         }

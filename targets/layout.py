@@ -3,6 +3,7 @@
     whole.onnx                 the unsplit integer Graph
     source.onnx                the model as the user gave it (if it was given)
     edge/ cloud/               graph.onnx, libmodel.so, model, model.h, layers.json
+    link/tables.bin            static tables of the link's coder (if they make frames smaller)
     vectors/inputs/NAME.npy    [N, ...] for each input of the whole
     vectors/link/NAME.npy      the reference's tensors at the cut
     vectors/outputs/NAME.npy   the reference's outputs
@@ -25,6 +26,7 @@ from joulecut.compiler.quant import TensorSpec
 
 WHOLE = "whole.onnx"
 SOURCE = "source.onnx"
+TABLES = "link/tables.bin"
 SIDES = ("edge", "cloud")
 
 

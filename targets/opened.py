@@ -9,7 +9,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,11 @@ import numpy as np
 from pydantic import ValidationError
 
 from joulecut.compiler.bundle import Bundle, read_bundle
+from joulecut.compiler.codec import TableSet
 from joulecut.compiler.config import CodecConfig
 from joulecut.compiler.errors import UntrustedInputError
 from joulecut.compiler.graph import input_specs, output_specs
+from joulecut.compiler.link_code import LinkCode
 from joulecut.compiler.manifest import specs_from_fields
 from joulecut.compiler.quant import TensorSpec
 from joulecut.targets import layout
@@ -83,7 +85,10 @@ def opened(bundle: Bundle | str | Path) -> Generator[Opened]:
             for name in layout.SIDES
         )
         link, codec = _link(checked.manifest)
-        yield Opened(checked, Split(whole, edge, cloud, link, codec))
+        code = _code(checked, link)
+        if code is not None:
+            edge = replace(edge, link=link)
+        yield Opened(checked, Split(whole, edge, cloud, link, codec, code))
 
 
 def _target(manifest: Mapping[str, Any], side: str) -> Target:
@@ -103,3 +108,13 @@ def _link(manifest: Mapping[str, Any]) -> tuple[tuple[TensorSpec, ...], CodecCon
         raise UntrustedInputError(
             f"manifest must describe its link with tensors and codec; {error!r} in the way"
         ) from error
+
+
+def _code(bundle: Bundle, link: tuple[TensorSpec, ...]) -> LinkCode | None:
+    """How the edge codes; None in a bundle whose edge does not."""
+    fields: Mapping[str, Any] = bundle.manifest["link"]
+    if "code" not in fields:
+        return None
+    trained = layout.TABLES in bundle.files
+    tables = TableSet.from_bytes(bundle.open(layout.TABLES)) if trained else None
+    return LinkCode.from_fields(fields["code"], link, tables)

@@ -1,4 +1,7 @@
-"""What a built part costs on a device, layer by layer, with the modelled energy beside it."""
+"""What a built part costs on a device, layer by layer, with the modelled energy beside it.
+
+A part that codes what it sends has one row more, which says what that costs.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,7 @@ from joulecut.compiler.profile import LayerProfile, Profile, Quantity
 from joulecut.hw.energy_table import EnergyTable, load_table
 from joulecut.hw.radio import RadioLink
 from joulecut.targets.devices.device import Device, device, device_for
+from joulecut.targets.devices.protocol import CODING
 from joulecut.targets.opened import Opened, opened
 from joulecut.targets.price import price
 from joulecut.targets.verify import expected_of
@@ -67,15 +71,22 @@ def _profile(
     samples = held.inputs() if feeds is None else feeds
     first = {name: np.asarray(feed)[:1] for name, feed in samples.items()}
     case = expected_of(held.split, first)
-    inputs = side.inputs_of({**first, **case.sides[part]})
-    found = place.profile(side.directory, inputs, side.signature, repeats)
+    known = {**first, **case.sides[part]}
+    fed = {spec.name: known[spec.name] for spec in side.signature.fed}
+    found = place.profile(side.directory, fed, side.signature, repeats)
     prices = {layer.name: _priced(cost_of_layer(layer), table) for layer in layers(side.graph)}
+    notes = [f"energy: arithmetic, and weights fetched once from DRAM, by table {table.name}"]
+    if side.link:
+        prices[CODING[0]] = _UNPRICED
+        notes.append(f"energy of '{CODING[0]}': no table prices its instructions, so none")
     priced = tuple(
         LayerProfile(layer.name, layer.kind, {**layer.quantities, **prices[layer.name]})
         for layer in found.layers
     )
-    note = f"energy: arithmetic, and weights fetched once from DRAM, by table {table.name}"
-    return replace(found, layers=priced, notes=(*found.notes, note))
+    return replace(found, layers=priced, notes=(*found.notes, *notes))
+
+
+_UNPRICED = {"macs": Quantity(0, "1", "modelled"), "energy": Quantity(0, "pJ", "assumed")}
 
 
 def _place(where: Device | str | None) -> Device | None:

@@ -1,12 +1,13 @@
-"""Runs a split network as it would be deployed: edge, code, decode, cloud.
+"""Runs a split network as it would be deployed: the edge codes, the cloud decodes.
 
 Nothing is short-circuited: the cloud sees only what the codec gives back, so the bytes counted
-here are the bytes that would be sent.
+here are the bytes that would be sent. The edge's program wrote them, one sample a frame; frames
+of several samples, which only a host that waits for them can write, are coded here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,11 +19,12 @@ from joulecut.compiler import codec
 from joulecut.compiler.config import CodecConfig
 from joulecut.compiler.errors import ConfigError
 from joulecut.compiler.graph import Graph, input_specs, output_specs, sizes
+from joulecut.compiler.link_code import LinkCode
 from joulecut.compiler.quant import TensorSpec
 from joulecut.targets.base import Target
 from joulecut.targets.devices.device import Device, device_for
-from joulecut.targets.devices.protocol import Progress, Signature
-from joulecut.targets.devices.records import check_feeds
+from joulecut.targets.devices.protocol import Progress, Sent, Signature
+from joulecut.targets.devices.records import check_feeds, sample_shape
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -45,17 +47,19 @@ class Side:
         graph: its integer Graph.
         directory: of the built part, from a bundle whose hashes were checked.
         target: what it was built for.
+        link: what its program codes; nothing, unless it was built to.
     """
 
     name: str
     graph: Graph
     directory: Path
     target: Target
+    link: tuple[TensorSpec, ...] = ()
 
     @cached_property
     def signature(self) -> Signature:
-        """What it reads and makes."""
-        return Signature.of(self.graph)
+        """What it reads and makes, and sends."""
+        return Signature.of(self.graph, self.link)
 
     def run(
         self, known: Arrays, device: Device | None, progress: Progress | None = None
@@ -63,6 +67,14 @@ class Side:
         """Run on a device (None: where its program can run); `known` must hold the inputs."""
         place = device or device_for(self.target)
         return place.run(self.directory, self.inputs_of(known), self.signature, progress)
+
+    def send(
+        self, known: Arrays, device: Device | None, progress: Progress | None = None
+    ) -> Sent:
+        """Run, and let the program code its link; `known` must hold inputs and what passes."""
+        place = device or device_for(self.target)
+        fed = {spec.name: known[spec.name] for spec in self.signature.fed}
+        return place.send(self.directory, fed, self.signature, progress)
 
     def inputs_of(self, known: Arrays) -> dict[str, np.ndarray]:
         """Those of the known arrays that it reads."""
@@ -78,7 +90,9 @@ class Split:
         edge: the first part.
         cloud: the second part.
         link: the tensors that cross.
-        codec: how they are coded.
+        codec: how they shall be coded.
+        code: how they are coded, frozen when the parts were built; None in bundles of older
+            versions, whose tensors are fitted and coded by the host, each by itself.
     """
 
     whole: Graph
@@ -86,11 +100,22 @@ class Split:
     cloud: Side
     link: tuple[TensorSpec, ...]
     codec: CodecConfig
+    code: LinkCode | None = None
 
     @property
     def sides(self) -> tuple[Side, Side]:
         """Edge, then cloud."""
         return self.edge, self.cloud
+
+    def pack(self, arrays: Sequence[np.ndarray]) -> bytes:
+        """A frame of the tensors that cross, by the host."""
+        if self.code is not None:
+            return self.code.pack(arrays)
+        return codec.pack(arrays, **codec_options(self.codec))
+
+    def unpack(self, frame: bytes) -> list[np.ndarray]:
+        """What the host makes of a frame."""
+        return codec.unpack(frame) if self.code is None else self.code.unpack(frame)
 
 
 @dataclass(frozen=True)
@@ -129,7 +154,7 @@ def run_parts(
         feeds: N samples for each input of the whole.
         edge_device: where the edge runs; None: natively if it can, else emulated.
         cloud_device: the same for the cloud.
-        batch: samples that are coded together.
+        batch: samples in a frame: 1 for what the edge writes, more for frames by the host.
         progress: called as samples finish, 2 N in all: on the edge, then in the cloud.
 
     Raises:
@@ -140,9 +165,13 @@ def run_parts(
         raise ConfigError(f"batch must be at least 1, not {batch}")
     count = check_feeds(feeds, input_specs(split.whole))
     known = dict(feeds)
-    known |= split.edge.run(known, edge_device, _half(progress, 0))
-    sent = {spec.name: known[spec.name] for spec in split.link}
-    received, coded_bytes = through_codec(sent, split.codec, count, batch)
+    if batch == 1 and split.edge.link:
+        sent = split.edge.send(known, edge_device, _half(progress, 0))
+        known |= sent.outputs
+        received, coded_bytes = _decoded(split, sent.frames, count, 1)
+    else:
+        known |= split.edge.run(known, edge_device, _half(progress, 0))
+        received, coded_bytes = through_codec(split, known, count, batch)
     made = split.cloud.run(received, cloud_device, _half(progress, count))
     known |= made
     return SplitResult(
@@ -155,32 +184,38 @@ def run_parts(
 
 
 def through_codec(
-    tensors: Arrays, config: CodecConfig, count: int, batch: int = 1
+    split: Split, known: Arrays, count: int, batch: int = 1
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """What the other side decodes, and each sample's share of the coded bytes.
+    """What the cloud decodes if the host codes, and each sample's share of the coded bytes.
 
     Args:
-        tensors: [N, ...] each.
-        config: of the codec.
+        split: says what crosses, and how.
+        known: [N, ...] of each tensor that crosses, at least.
         count: N.
         batch: samples in a frame.
 
     Returns:
         The decoded tensors [N, ...], and float64 [N].
     """
-    options = codec_options(config)
-    frames: list[list[np.ndarray]] = []
-    coded_bytes = np.empty(count)
-    for first in range(0, count, batch):
-        chunk = slice(first, min(first + batch, count))
-        blob = codec.pack([tensor[chunk] for tensor in tensors.values()], **options)
-        frames.append(codec.unpack(blob))
-        coded_bytes[chunk] = len(blob) / (chunk.stop - chunk.start)
-    columns = zip(*frames, strict=True)
-    decoded = {
-        name: np.concatenate(column) for name, column in zip(tensors, columns, strict=True)
+    frames = [
+        split.pack([known[spec.name][first : first + batch] for spec in split.link])
+        for first in range(0, count, batch)
+    ]
+    return _decoded(split, frames, count, batch)
+
+
+def _decoded(
+    split: Split, frames: Sequence[bytes], count: int, batch: int
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """The tensors of all frames, and each of `count` samples' share of their bytes."""
+    columns = zip(*(split.unpack(frame) for frame in frames), strict=True)
+    arrays = {
+        spec.name: np.concatenate(column).reshape(count, *sample_shape(spec))
+        for spec, column in zip(split.link, columns, strict=True)
     }
-    return decoded, coded_bytes
+    samples = [min(batch, count - first) for first in range(0, count, batch)]
+    shares = [len(frame) / n for frame, n in zip(frames, samples, strict=True)]
+    return arrays, np.repeat(shares, samples)
 
 
 def codec_options(config: CodecConfig) -> CodecOptions:

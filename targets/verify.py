@@ -107,8 +107,7 @@ def expected_of(split: Split, feeds: Arrays) -> Case:
     """Run the reference on the whole and on the parts, with the codec between them."""
     count = check_feeds(feeds, input_specs(split.whole))
     edge = _values(split.edge.graph, split.edge.inputs_of(feeds), count)
-    sent = {spec.name: {**feeds, **edge}[spec.name] for spec in split.link}
-    received, _ = through_codec(sent, split.codec, count)
+    received, _ = through_codec(split, {**feeds, **edge}, count)
     cloud = _values(split.cloud.graph, split.cloud.inputs_of(received), count)
     whole = _values(split.whole, feeds, count)
     return Case(split, feeds, count, whole, {"edge": edge, "cloud": cloud})
