@@ -194,6 +194,26 @@ static int bytes_to_narrow(const int32_t *restrict symbol_of, const uint8_t *res
     return signs >= 0;
 }
 
+/* The same for integers near their offset, by arithmetic that compilers vectorize: 16 bits hold it all. */
+static int near_integers_to_narrow(const struct jc_quantizer *q, int is_signed,
+                                   const uint8_t *restrict bytes, size_t n,
+                                   uint8_t *restrict narrow)
+{
+    int16_t offset = (int16_t)q->integer_offset, highest = (int16_t)((1 << q->width) - 1);
+    int16_t flip = is_signed ? 128 : 0, fold = (int16_t)-q->fold, outside = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        int16_t value = (int16_t)((bytes[i] ^ flip) - flip);
+        int16_t m = (int16_t)(value - offset);
+        int16_t folded = (int16_t)((m + m) ^ (m < 0 ? -1 : 0));
+        int16_t symbol = (int16_t)((folded & fold) | (m & ~fold));
+
+        outside = (int16_t)(outside | symbol | (highest - symbol));
+        narrow[i] = (uint8_t)symbol;
+    }
+    return outside >= 0;
+}
+
 static int bytes_to_wide(const int32_t *restrict symbol_of, const uint8_t *restrict bytes,
                          size_t n, uint16_t *restrict wide)
 {
@@ -206,12 +226,18 @@ static int bytes_to_wide(const int32_t *restrict symbol_of, const uint8_t *restr
     return signs >= 0;
 }
 
-static enum jc_result bytes_to_symbols(struct jc_workspace *ws, unsigned width,
+static enum jc_result bytes_to_symbols(struct jc_workspace *ws, const struct jc_header *h,
                                        const uint8_t *bytes, size_t n)
 {
-    int fit = width <= 8 ? bytes_to_narrow(ws->symbol_of, bytes, n, ws->narrow)
-                         : bytes_to_wide(ws->symbol_of, bytes, n, ws->wide);
+    const struct jc_quantizer *q = &h->quantizer;
+    int is_near = q->integer_offset >= -256 && q->integer_offset <= 256, fit;
 
+    if (q->width > 8)
+        fit = bytes_to_wide(ws->symbol_of, bytes, n, ws->wide);
+    else if (q->kind == JC_INTEGERS && is_near)
+        fit = near_integers_to_narrow(q, h->dtype == JC_INT8, bytes, n, ws->narrow);
+    else
+        fit = bytes_to_narrow(ws->symbol_of, bytes, n, ws->narrow);
     return fit ? JC_OK : JC_BAD_SYMBOL;
 }
 
@@ -285,7 +311,7 @@ enum jc_result jc_block_symbols(struct jc_workspace *ws, const struct jc_header 
         is_wide = 1;
         result = trellis_symbols(ws, h, rates, as_floats(ws, h, data, first, n), n);
     } else if (size == 1) {
-        result = bytes_to_symbols(ws, q->width, bytes, n);
+        result = bytes_to_symbols(ws, h, bytes, n);
     } else if (q->kind == JC_INTEGERS) {
         result = ints_to_symbols(ws, q, (const int32_t *)data + first, n);
     } else {
