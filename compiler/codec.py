@@ -30,6 +30,7 @@ from joulecut.compiler.quantizers import (
     TrellisQuantizer,
     UniformQuantizer,
 )
+from joulecut.compiler.quantizers.block_size import default_block_log2
 from joulecut.compiler.quantizers.grid import Array
 from joulecut.compiler.quantizers.lossless import lossless_grid
 from joulecut.compiler.quantizers.named import Name, named
@@ -91,8 +92,8 @@ def encode(
         rate: the most bits a sample of the result; with "sq", "rdo", "tcq" and "auto".
         entropy: "best"; "fast", which is Huffman only; or "raw", packed but not coded.
         tables: static tables that the decoder will have, too.
-        block_log2: log2 of the symbols in a block, 10 to 20; None: a quarter of the tensor, so
-            that threads can share its decoding, but at least 17, because blocks pay for tables.
+        block_log2: log2 of the symbols in a block, 10 to 20; None: 17, or 18 for
+            large tensors.
 
     Returns:
         A self-describing blob of at most `bound(nbytes of the array)` bytes.
@@ -104,7 +105,7 @@ def encode(
         raise ConfigError(f"entropy must be one of {', '.join(_MODES)}, not {entropy!r}")
     tensor = as_array(array)
     if block_log2 is None:
-        block_log2 = _block_log2(tensor.size)
+        block_log2 = default_block_log2(tensor.size)
     if block_log2 not in coder.BLOCK_LOG2S:
         raise ConfigError(f"block_log2 must be 10 to 20, not {block_log2}")
     if isinstance(quantizer, str):
@@ -267,11 +268,6 @@ def unpack(
                 f"tensor {index} of the frame, which starts at offset {offset}: {error}"
             ) from None
     return arrays
-
-
-def _block_log2(n: int) -> int:
-    most = coder.BLOCK_LOG2S[-1]
-    return min(max((n // 4).bit_length(), coder.DEFAULT_BLOCK_LOG2), most)
 
 
 def _require_tables(found: BlobStat, tables: TableSet | None) -> None:

@@ -30,7 +30,7 @@ def learned_grid(
         array: the tensor.
         weight: of bits against distance, 0 for the nearest values; or prices that are known.
         centroids: how many magnitudes have a learned value, if the tensor is large enough.
-        rounds: of the iteration; three are nearly as good as eight.
+        rounds: of the iteration; more than three gain nothing.
     """
     part = sample(array)
     row = part.shape[-1] if part.ndim > 1 else 0

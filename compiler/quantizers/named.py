@@ -12,7 +12,6 @@ from joulecut.compiler.quantizers.quantizer import Quantizer
 from joulecut.compiler.quantizers.rate import Candidate, RateQuantizer
 from joulecut.compiler.quantizers.trellis import TrellisQuantizer
 from joulecut.compiler.quantizers.uniform import UniformQuantizer
-from joulecut.kernels import coder
 
 Name = Literal["sq", "sq-clip", "lloyd", "rdo", "tcq", "tcq-fixed", "auto"]
 NAMES: tuple[Name, ...] = ("sq", "sq-clip", "lloyd", "rdo", "tcq", "tcq-fixed", "auto")
@@ -33,7 +32,7 @@ def named(
     bits: int | None = None,
     rate: float | None = None,
     entropy: Literal["best", "fast"] = "best",
-    block_log2: int = coder.DEFAULT_BLOCK_LOG2,
+    block_log2: int | None = None,
 ) -> Quantizer:
     """A quantizer.
 

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from joulecut.compiler.errors import ConfigError
+from joulecut.compiler.quantizers.block_size import default_block_log2
 from joulecut.compiler.quantizers.cells import range_of
 from joulecut.compiler.quantizers.dead_zone import DeadZoneQuantizer
 from joulecut.compiler.quantizers.grid import Array, Grid, quantizable
@@ -37,13 +38,13 @@ class RateQuantizer(Quantizer):
             when most is lost, or fewer when as little is lost as 16 bits allow, gets that.
         among: which quantizers; their steps are ignored.
         entropy: the coder that measures, "best" or "fast".
-        block_log2: its blocks.
+        block_log2: its blocks; None for those that `codec.encode` takes, too.
     """
 
     rate: float
     among: tuple[Candidate, ...] = (DeadZoneQuantizer(step=1.0), TrellisQuantizer(step=1.0))
     entropy: Literal["best", "fast"] = "best"
-    block_log2: int = coder.DEFAULT_BLOCK_LOG2
+    block_log2: int | None = None
 
     def __post_init__(self) -> None:
         if not 0 < self.rate <= 32:
@@ -81,7 +82,7 @@ class RateQuantizer(Quantizer):
                 grid.header,
                 modes=coder.MODES if self.entropy == "best" else coder.FAST_MODES,
                 rates=grid.rates,
-                block_log2=self.block_log2,
+                block_log2=self.block_log2 or default_block_log2(array.size),
             )
             return Trial(log2_step, grid, blob, 8 * len(blob) / array.size)
 

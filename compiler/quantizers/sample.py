@@ -6,7 +6,7 @@ import numpy as np
 
 from joulecut.compiler.quantizers.grid import Array
 
-SAMPLE = 1 << 18  # elements; twice as many moved no rate by more than 0.5 %
+SAMPLE = 1 << 18  # elements; all 3 million of a tensor moved rates by less than 1 %
 _PIECES = 32
 
 
