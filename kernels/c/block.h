@@ -106,10 +106,16 @@ static inline int jc_sum_fits(uint32_t summed, uint32_t written)
 #endif
 }
 
-/* blockSum */
-static inline uint32_t jc_sum_of(struct jc_symbols syms, unsigned width, size_t n)
+/* blockSum; leaves the groups of narrow symbols in ws->codes. */
+static inline uint32_t jc_sum_of(struct jc_workspace *ws, struct jc_symbols syms, unsigned width,
+                                 size_t n)
 {
-    return width > 8 ? jc_xxh32((const uint8_t *)syms.wide, 2 * n) : jc_xxh32(syms.narrow, n);
+    if (width > 8)
+        return jc_xxh32((const uint8_t *)syms.wide, 2 * n);
+    if (width > JC_MAX_GROUP_WIDTH)
+        return jc_xxh32(syms.narrow, n);
+    jc_pack_groups(syms.narrow, n, width, ws->codes);
+    return jc_xxh32(ws->codes, jc_group_count(n, width));
 }
 
 /* Layout of a block of n symbols. */

@@ -187,5 +187,5 @@ enum jc_result jc_decode_block(struct jc_workspace *ws, const struct jc_header *
         for (size_t i = 0; i < n; i++)
             narrow[i] = (uint8_t)ws->wide[i];
     *syms = (struct jc_symbols){width <= 8 ? narrow : NULL, is_wide ? ws->wide : NULL};
-    return jc_sum_fits(jc_sum_of(*syms, width, n), block->sum) ? JC_OK : JC_BAD_CHECKSUM;
+    return jc_sum_fits(jc_sum_of(ws, *syms, width, n), block->sum) ? JC_OK : JC_BAD_CHECKSUM;
 }

@@ -238,7 +238,7 @@ size_t jc_encode_block(struct jc_workspace *ws, const struct jc_header *h,
         take(&job, JC_CONSTANT, 0, 2);
     if ((options->modes & ~JC_MODES_FAST) && job.best.mode != JC_CONSTANT)
         try_contexts(&job);
-    at = write_block_header(&job, dst, jc_sum_of(syms, width, n));
+    at = write_block_header(&job, dst, jc_sum_of(ws, syms, width, n));
     write_payload(&job, dst + at);
     return at + job.best.size;
 }

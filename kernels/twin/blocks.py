@@ -61,7 +61,9 @@ def read_model(mode: int, reader: BitReader, layout: Layout) -> Model:
 
 
 def symbol_bytes(symbols: Sequence[int], width: int) -> bytes:
-    """One byte each, two if the width is above 8."""
+    """What a block's checksum covers: groups of narrow symbols, else one byte each or two."""
+    if width <= 4:
+        return bytes(huffman.group(symbols, width))
     return b"".join(s.to_bytes(1 if width <= 8 else 2, "little") for s in symbols)
 
 
