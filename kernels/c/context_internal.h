@@ -5,6 +5,7 @@
 #include "context.h"
 
 #define JC_N_CONTEXTS (JC_N_UNIONS * JC_N_CLASSES)
+#define JC_SHARED JC_N_UNIONS /* stands for both unions together, where they share their tables */
 #define JC_NARROW_WIDTH 8 /* up to here sums of magnitudes index a table */
 #define JC_N_NARROW_SUMS 512
 JC_STATIC_ASSERT(2 * ((1u << JC_NARROW_WIDTH) - 1) < JC_N_NARROW_SUMS);
@@ -107,7 +108,7 @@ struct jc_ans_entry {
 /*
  * counts[2]    by context and token; the symbols of a block take turns, so that runs of one symbol
  *              do not wait for their own counter.
- * merged       rows of counts, joined to clusters.
+ * merged       rows of counts, joined to clusters; the last ones are those of both unions together.
  * items[]      of the block that was added last, step by step, lane by lane: place | symbol << 16, where
  *              place = context * JC_N_TOKENS + token.  Lanes side by side, because segments of 2^13
  *              symbols would all lie in the same sets of a cache.
@@ -115,7 +116,7 @@ struct jc_ans_entry {
  */
 struct jc_context_encoder {
     uint32_t counts[2][JC_N_CONTEXTS * JC_N_TOKENS];
-    uint32_t merged[JC_N_CONTEXTS][JC_N_TOKENS];
+    uint32_t merged[JC_N_CONTEXTS + JC_N_CLASSES][JC_N_TOKENS];
     uint8_t class_of[JC_N_NARROW_SUMS], token_of[1 << JC_NARROW_WIDTH];
     struct jc_merge merge;
     union {

@@ -4,6 +4,7 @@
  *   rows[n]     clusters so far, by union, then by their first class; counts are rows of ws->merged.
  *   price       of a cluster on its own, in 1/65536 bits.
  *   joint       price of this cluster and the next one of its union as one; NEVER without a next one.
+ *   union_of    JC_SHARED if the cluster is one of both unions.
  */
 #include "context_internal.h"
 
@@ -21,6 +22,7 @@ struct cluster {
 struct clusters {
     struct cluster rows[JC_N_CONTEXTS];
     unsigned n;
+    uint64_t price;
 };
 
 /* Price of the counts a + b. */
@@ -64,13 +66,15 @@ static void join(struct jc_context_encoder *ws, struct clusters *all, unsigned k
         price_joint(ws, all, k - 1);
 }
 
-/* Every class that occurs is a cluster; the first one of a union that does not occur, too. */
-static void find_classes(struct jc_context_encoder *ws, unsigned unions, struct clusters *all)
+/* Every class that occurs is a cluster; the first one of a union that does not occur, too.  Unions
+ * from `first` to before `end`. */
+static void find_classes(struct jc_context_encoder *ws, unsigned first, unsigned end,
+                         struct clusters *all)
 {
     static const uint32_t none[JC_N_TOKENS];
 
     all->n = 0;
-    for (unsigned u = 0; u < unions; u++) {
+    for (unsigned u = first; u < end; u++) {
         unsigned n_before = all->n;
 
         for (unsigned class = 0; class < JC_N_CLASSES; class++) {
@@ -87,9 +91,10 @@ static void find_classes(struct jc_context_encoder *ws, unsigned unions, struct 
     }
 }
 
-static void cluster(struct jc_context_encoder *ws, unsigned unions, struct clusters *all)
+static void cluster(struct jc_context_encoder *ws, unsigned first, unsigned end,
+                    struct clusters *all)
 {
-    find_classes(ws, unions, all);
+    find_classes(ws, first, end, all);
     for (unsigned k = 0; k < all->n; k++)
         price_joint(ws, all, k);
     for (;;) {
@@ -107,9 +112,30 @@ static void cluster(struct jc_context_encoder *ws, unsigned unions, struct clust
             }
         }
         if (least == INT64_MAX || (least >= 0 && all->n <= JC_MAX_CLUSTERS))
-            return;
+            break;
         join(ws, all, best);
     }
+    all->price = 0;
+    for (unsigned k = 0; k < all->n; k++)
+        all->price += all->rows[k].price;
+}
+
+/* The clusters of both unions together instead, unless they cost more. */
+static void share_unions(struct jc_context_encoder *ws, struct clusters *all)
+{
+    struct clusters shared;
+
+    cluster(ws, JC_SHARED, JC_SHARED + 1, &shared);
+    if (shared.price <= all->price)
+        *all = shared;
+}
+
+static void add_unions(struct jc_context_encoder *ws)
+{
+    for (unsigned class = 0; class < JC_N_CLASSES; class++)
+        for (unsigned i = 0; i < JC_N_TOKENS; i++)
+            ws->merged[JC_N_CONTEXTS + class][i] =
+                ws->merged[class][i] + ws->merged[JC_N_CLASSES + class][i];
 }
 
 /* Classes without symbols join the cluster below them, the first ones the cluster above. */
@@ -120,10 +146,13 @@ static void map_classes(const struct clusters *all, struct jc_context_model *m)
     for (unsigned k = 0; k < all->n; k++) {
         const struct cluster *c = &all->rows[k];
         int is_first = k == 0 || c[-1].union_of != c->union_of;
+        unsigned u = c->union_of == JC_SHARED ? 0 : c->union_of;
 
         for (unsigned class = is_first ? 0 : c->first_class; class < JC_N_CLASSES; class++)
-            m->cluster_of[c->union_of][class] = (uint8_t)k;
+            m->cluster_of[u][class] = (uint8_t)k;
     }
+    if (all->rows[0].union_of == JC_SHARED)
+        memcpy(m->cluster_of[1], m->cluster_of[0], sizeof(m->cluster_of[0]));
 }
 
 static uint32_t writable_below(uint32_t v)
@@ -227,7 +256,10 @@ static void build(struct jc_context_encoder *ws, unsigned unions, struct jc_cont
     struct clusters all;
 
     scale_down(ws);
-    cluster(ws, unions, &all);
+    add_unions(ws);
+    cluster(ws, 0, unions, &all);
+    if (unions > 1)
+        share_unions(ws, &all);
     if (ans) {
         map_classes(&all, ans);
         for (unsigned k = 0; k < all.n; k++)

@@ -7,8 +7,18 @@
 #define MAX_ZEROS 9u
 #define MANTISSA 3u /* bits of a frequency below its highest one that are written */
 
+/* Clusters of one union are never those of the other, unless all are. */
+static int is_shared(const struct jc_context_model *m)
+{
+    return m->cluster_of[1][0] == m->cluster_of[0][0];
+}
+
 static void write_map(struct jc_bit_writer *w, const struct jc_context_model *m, unsigned unions)
 {
+    if (unions > 1) {
+        jc_put_bits(w, (uint32_t)is_shared(m), 1);
+        unions = is_shared(m) ? 1 : unions;
+    }
     for (unsigned u = 0; u < unions; u++)
         for (unsigned class = 1; class < JC_N_CLASSES; class++)
             jc_put_bits(w, m->cluster_of[u][class] != m->cluster_of[u][class - 1], 1);
@@ -16,10 +26,13 @@ static void write_map(struct jc_bit_writer *w, const struct jc_context_model *m,
 
 static enum jc_result read_map(struct jc_bit_reader *r, unsigned unions, struct jc_context_model *m)
 {
+    uint32_t shared = 0;
     unsigned n = 0;
 
     memset(m, 0, sizeof(*m));
-    for (unsigned u = 0; u < unions; u++)
+    if (unions > 1 && !jc_get_bits(r, 1, &shared))
+        return JC_BAD_TABLE;
+    for (unsigned u = 0; u < (shared ? 1 : unions); u++)
         for (unsigned class = 0; class < JC_N_CLASSES; class++) {
             uint32_t starts = 1;
 
@@ -28,6 +41,8 @@ static enum jc_result read_map(struct jc_bit_reader *r, unsigned unions, struct 
             n += starts;
             m->cluster_of[u][class] = (uint8_t)(n - 1);
         }
+    if (shared)
+        memcpy(m->cluster_of[1], m->cluster_of[0], sizeof(m->cluster_of[0]));
     m->n_clusters = (uint8_t)n;
     return n <= JC_MAX_CLUSTERS ? JC_OK : JC_BAD_TABLE;
 }

@@ -75,6 +75,11 @@ def join_clusters(counts: Counts) -> list[tuple[Context, Counter[int]]]:
         clusters[k : k + 2] = [(clusters[k][0], clusters[k][1] + clusters[k + 1][1])]
 
 
+def total_price(clusters: list[tuple[Context, Counter[int]]]) -> int:
+    """Of all clusters; one without symbols costs nothing."""
+    return sum(price(inside) for _, inside in clusters if inside.total())
+
+
 def map_contexts(counts: Counts, firsts: list[Context]) -> dict[Context, int]:
     """Every context to the last cluster that starts at it or below, or else above it."""
     cluster_of: dict[Context, int] = {}
@@ -128,6 +133,13 @@ def models(counts: Counts) -> tuple[Model, Model]:
         counts = {k: Counter({t: n - n // 2 for t, n in c.items()}) for k, c in counts.items()}
     clusters = join_clusters(counts)
     cluster_of = map_contexts(counts, [first for first, _ in clusters])
+    if (1, 0) in counts:
+        together = {(0, c): counts[0, c] + counts[1, c] for c in range(N_CLASSES)}
+        shared = join_clusters(together)
+        if total_price(shared) <= total_price(clusters):
+            clusters = shared
+            same = map_contexts(together, [first for first, _ in shared])
+            cluster_of = {(u, c): same[0, c] for u, c in counts}
     return (
         Model(cluster_of, [lengths(inside) for _, inside in clusters]),
         Model(cluster_of, [frequencies(inside) for _, inside in clusters]),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from joulecut.kernels.twin.bits import (
     BitReader,
@@ -32,8 +32,16 @@ LOW = 1 << 16
 
 
 def map_bits(model: Model, unions: int) -> Bits:
-    """Which classes start a new cluster."""
+    """Whether two unions share their clusters, and which classes start a new one."""
     k = model.cluster_of
+    if unions > 1:
+        shared = k[0, 0] == k[1, 0]
+        return [int(shared), *separate_map_bits(k, 1 if shared else unions)]
+    return separate_map_bits(k, unions)
+
+
+def separate_map_bits(k: Mapping[Context, int], unions: int) -> Bits:
+    """Which classes start a new cluster."""
     return [int(k[u, c] != k[u, c - 1]) for u in range(unions) for c in range(1, N_CLASSES)]
 
 
@@ -41,12 +49,15 @@ def read_map(reader: BitReader, unions: int) -> dict[Context, int]:
     """The cluster of every context."""
     cluster_of: dict[Context, int] = {}
     n = 0
-    for union in range(unions):
+    shared = unions > 1 and reader.take(1)
+    for union in range(1 if shared else unions):
         for c in range(N_CLASSES):
             n += 1 if c == 0 else reader.take(1)
             cluster_of[union, c] = n - 1
     if n > MAX_CLUSTERS:
         raise StreamError("clusters must be at most 16")
+    if shared:
+        cluster_of |= {(1, c): cluster_of[0, c] for c in range(N_CLASSES)}
     return cluster_of
 
 
