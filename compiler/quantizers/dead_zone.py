@@ -24,7 +24,7 @@ class DeadZoneQuantizer(Quantizer):
         weight: lambda, in units of what a bit is worth to a fine uniform quantizer,
             ln 2 / 6 step^2; 0 takes the nearest values.
         centroids: how many magnitudes have a learned value, 0 to 16.
-        rounds: of learning what symbols cost.
+        rounds: of learning what symbols cost, at most; it stops when they settle.
         rates: what they cost, and the weight of it; None learns it from each tensor.
     """
 
@@ -32,7 +32,7 @@ class DeadZoneQuantizer(Quantizer):
     bits: int | None = None
     weight: float = 1.0
     centroids: int = MAX_CENTROIDS
-    rounds: int = 3
+    rounds: int = 15
     rates: coder.Rates | None = None
 
     def __post_init__(self) -> None:

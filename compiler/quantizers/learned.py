@@ -30,20 +30,43 @@ def learned_grid(
         array: the tensor.
         weight: of bits against distance, 0 for the nearest values; or prices that are known.
         centroids: how many magnitudes have a learned value, if the tensor is large enough.
-        rounds: of the iteration; more than three gain nothing.
+        rounds: of the iteration, at most.
     """
     part = sample(array)
     row = part.shape[-1] if part.ndim > 1 else 0
     if isinstance(weight, coder.Rates):
         grid = Grid(lattice, weight)
-    else:
+    elif not (array.size and weight and rounds):
         grid = Grid(lattice)
-        for _ in range(rounds if array.size and weight else 0):
-            magnitudes = magnitudes_of(lattice, grid.quantize(part))
-            unions = unions_of(lattice, magnitudes)
-            grid = Grid(lattice, learned_rates(magnitudes, unions, row, lattice.fold, weight))
+    else:
+        grid = _priced(lattice, part, row, weight, rounds)
     count = min(centroids, array.size // _PER_CENTROID)
     return _with_centroids(grid, part, count) if count else grid
+
+
+def _priced(
+    lattice: coder.Quantizer, part: Array, row: int, weight: float, rounds: int
+) -> Grid:
+    """Quantize, count, price, until prices stay where they are.
+
+    Where zero is dear in one union and cheap in the other, the trellis ends up with a zero in one
+    of them alone; it takes about ten rounds to get there, and 0.1 dB lies between.
+    """
+    grid = Grid(lattice)
+    for _ in range(rounds):
+        magnitudes = magnitudes_of(lattice, grid.quantize(part))
+        unions = unions_of(lattice, magnitudes)
+        rates = learned_rates(magnitudes, unions, row, lattice.fold, weight)
+        settled = grid.rates is not None and _near(rates, grid.rates)
+        grid = Grid(lattice, rates)
+        if settled:
+            break
+    return grid
+
+
+def _near(a: coder.Rates, b: coder.Rates) -> bool:
+    """Whether no price differs by more than 1/16 bit."""
+    return bool(np.max(np.abs(np.subtract(a.bits_q4, b.bits_q4))) <= 1)
 
 
 def lattice_of(kind: str, states: int, array: Array, cell: float) -> coder.Quantizer:

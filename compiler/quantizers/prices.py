@@ -18,6 +18,7 @@ Magnitudes = NDArray[np.int64]
 
 N_UNIONS = 2
 N_RATES = 16  # magnitudes with a price of their own
+_FIRST_ALIKE = 4  # from this magnitude on, unions have the same prices
 N_CLASSES = 24
 _N_BUCKETS = 32  # each magnitude below N_RATES, then one for each octave
 _MOST_Q4 = 255
@@ -50,9 +51,12 @@ def learned_rates(
     key = (key if unions is None else key + unions) * _N_BUCKETS + buckets
     counts = np.bincount(key, minlength=N_CLASSES * n_unions * _N_BUCKETS).astype(float)
     prices, occurs = _prices(counts.reshape(N_CLASSES, n_unions, _N_BUCKETS), fold)
+    prices[:, _FIRST_ALIKE:] = _pooled(prices, occurs)[_FIRST_ALIKE:]
+    last, slope_q4 = _large_magnitudes(prices[0], occurs.sum(axis=0))
+    prices[:, N_RATES - 1] = last
     bits_q4 = np.clip(np.rint(16 * prices[:, :N_RATES]), 0, _MOST_Q4).astype(int)
     table = tuple(tuple(map(int, bits_q4[min(q, n_unions - 1)])) for q in range(N_UNIONS))
-    return coder.Rates(table, _slope_q4(prices, occurs), lambda_q8(weight))
+    return coder.Rates(table, slope_q4, lambda_q8(weight))
 
 
 def unions_of(header: coder.Quantizer, magnitudes: Magnitudes) -> Magnitudes | None:
@@ -114,11 +118,32 @@ def _prices(counts: NDArray[np.float64], fold: bool) -> tuple[NDArray[np.float64
     return prices + inside_octave + signs, counts.sum(axis=0)
 
 
-def _slope_q4(prices: NDArray[np.float64], occurs: NDArray[np.float64]) -> int:
-    """How much dearer an octave is than the one below, from `N_RATES` on: a weighted fit."""
-    octaves = np.arange(1, _N_BUCKETS - N_RATES + 1)
-    rise = prices[:, N_RATES:] - prices[:, N_RATES - 1 : N_RATES]
-    weights = occurs[:, N_RATES:]
-    total = float((weights * octaves).sum())
-    slope = float((weights * rise).sum()) / total if total else 2.0
-    return int(np.clip(round(16 * slope), 0, _MOST_Q4))
+def _pooled(prices: NDArray[np.float64], occurs: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Mean price in both unions, [buckets].
+
+    Away from zero they differ by chance alone, and a trellis that seeks the cheaper one makes it
+    cheaper still: at 3 bits on VGG16 that lost up to 0.8 dB, at some steps and not at others.
+    """
+    weights = occurs + 1e-9
+    means: NDArray[np.float64] = (prices * weights).sum(axis=0) / weights.sum(axis=0)
+    return means
+
+
+def _large_magnitudes(
+    prices: NDArray[np.float64], occurs: NDArray[np.float64]
+) -> tuple[float, int]:
+    """A line through the prices from magnitude `N_RATES - 1` on, weighted by how often they occur.
+
+    Returns:
+        The price at `N_RATES - 1`, and how much dearer each octave is, in 1/16 bits.
+    """
+    octaves = np.arange(_N_BUCKETS - N_RATES + 1.0)
+    tail, weights = prices[N_RATES - 1 :], occurs[N_RATES - 1 :] + 1e-6
+    mean_octave, mean_price = (
+        np.average(octaves, weights=weights),
+        np.average(tail, weights=weights),
+    )
+    spread = np.average((octaves - mean_octave) ** 2, weights=weights)
+    slope = np.average((octaves - mean_octave) * (tail - mean_price), weights=weights) / spread
+    slope_q4 = int(np.clip(round(16 * float(slope)), 0, _MOST_Q4))
+    return float(mean_price - slope_q4 / 16 * mean_octave), slope_q4

@@ -24,16 +24,16 @@ class TrellisQuantizer(Quantizer):
         weight: lambda, in units of what a bit is worth to a fine uniform quantizer,
             ln 2 / 6 step^2; 0 takes the nearest values. 0.5 to 1 differ by 0.1 dB or so.
         centroids: how many magnitudes of each union have a learned value, 0 to 16.
-        rounds: of learning what symbols cost.
+        rounds: of learning what symbols cost, at most; it stops when they settle.
         rates: what they cost, and the weight of it; None learns it from each tensor.
     """
 
     step: float | None = None
     bits: int | None = None
     states: Literal[4, 8] = 8
-    weight: float = 0.7
+    weight: float = 0.9
     centroids: int = MAX_CENTROIDS
-    rounds: int = 3
+    rounds: int = 15
     rates: coder.Rates | None = None
 
     def __post_init__(self) -> None:
