@@ -14,7 +14,7 @@ from joulecut.compiler import codec
 from joulecut.kernels import coder
 
 BITS = range(2, 9)
-RIVALS = ("zstd -1", "zstd -19", "DeepCABAC")
+RIVALS = ("zstd -1", "zstd -19", "nncodec")
 BLOCK_EXTRA_BYTES = 16
 
 
