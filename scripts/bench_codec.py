@@ -18,11 +18,31 @@ from bench_table import CONSOLE
 
 from joulecut.cli.doctor import machine_line
 
+UNIFORM_256 = [
+    "--samples",
+    "150000",
+    "--states",
+    "256",
+    "--sources",
+    "uniform",
+    "--rates",
+    "1",
+    "2",
+    "3",
+]
+
+
+def fixed_rate() -> None:
+    """4 and 8 states, then 256 on a uniform source."""
+    bench_tcq.main([])
+    bench_tcq.main(UNIFORM_256)
+
+
 SECTIONS = {
     "sizes": bench_sizes.main,
     "speed": bench_speed.main,
     "distortion": bench_distortion.main,
-    "fixed-rate": bench_tcq.main,
+    "fixed-rate": fixed_rate,
     "arm": bench_arm.main,
 }
 

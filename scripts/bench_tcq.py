@@ -8,19 +8,15 @@ from __future__ import annotations
 
 import argparse
 import math
-import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from joulecut.compiler.quantizers import FixedTrellisQuantizer
 from joulecut.compiler.quantizers.training import Assign, lloyd_max, train_fixed_trellis
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
-from fixed_trellis_library import assign_by_ctypes as assign_with
 
 Floats = NDArray[np.float32]
 
@@ -177,7 +173,7 @@ def measured(
             scalar = scalar_snr_db(x, rate)
             for n_states in states:
                 started = time.perf_counter()
-                snr = trellis_snr_db(x, rate, assign_with(n_states))
+                snr = trellis_snr_db(x, rate, FixedTrellisQuantizer(rate, n_states).assign)
                 seconds = time.perf_counter() - started
                 yield Row(source, rate, n_states, snr, scalar, seconds)
 
@@ -187,14 +183,14 @@ def shown(figure_db: float) -> str:
     return f"{'-':>7}" if math.isnan(figure_db) else f"{figure_db:7.2f}"
 
 
-def main() -> None:
-    """Print the table, and which rows fall short."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print the table; returns how many rows fall short. None: the command line's arguments."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--samples", type=int, default=1_000_000)
     parser.add_argument("--states", type=int, nargs="+", default=[4, 8], choices=ALL_STATES)
     parser.add_argument("--rates", type=int, nargs="+", default=RATES, choices=RATES)
     parser.add_argument("--sources", nargs="+", default=SOURCES, choices=SOURCES)
-    chosen = parser.parse_args()
+    chosen = parser.parse_args(arguments)
     print(f"SNR in dB, {chosen.samples} samples, trained and measured on the same")
     print("source    R states  scalar trellis   gain | earlier  M&F 90    D(R)  to D(R) | s")
     missed = 0
@@ -211,8 +207,8 @@ def main() -> None:
     print(
         f"(uniform, 256 states) {UNIFORM_256_TOLERANCE_DB:.2f} dB below the tabled D(R): {missed}"
     )
-    sys.exit(missed > 0)
+    return missed
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main() > 0)

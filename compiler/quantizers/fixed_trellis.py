@@ -53,7 +53,7 @@ class FixedTrellisQuantizer(Quantizer):
         array = quantizable(array)
         part = sample(array, _TRAINED_ON).reshape(-1).astype(np.float32)
         part = part if part.size else np.zeros(1, np.float32)
-        book = train_fixed_trellis(part, self.bits, self._assign, _PLAN)
+        book = train_fixed_trellis(part, self.bits, self.assign, _PLAN)
         return self._grid(book)
 
     def _grid(self, book: Array) -> Grid:
@@ -62,7 +62,7 @@ class FixedTrellisQuantizer(Quantizer):
             coder.Quantizer("fixed_trellis", self.bits, n_states=self.states, book=values)
         )
 
-    def _assign(self, x: Array, book: Array) -> tuple[Symbols, Array]:
+    def assign(self, x: Array, book: Array) -> tuple[Symbols, Array]:
         """The best path; the kernel names the places of its levels in a book of places."""
         symbols = self._grid(book).quantize(x)
         places = self._grid(np.arange(book.size)).dequantize(symbols)

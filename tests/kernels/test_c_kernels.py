@@ -43,9 +43,7 @@ def test_no_warning(compiler: str, tmp_path: Path):
 def test_kernels_need_no_allocator_and_no_io(tmp_path: Path):
     """What the kernels take from the C library, and that they keep no state."""
     cc, nm = tool("gcc", "gcc"), tool("nm", "binutils")
-    subprocess.run(
-        [cc, "-std=c11", *FLAGS, "-c", *map(str, SOURCES)], check=True, cwd=tmp_path
-    )
+    subprocess.run([cc, "-std=c11", *FLAGS, "-c", *map(str, SOURCES)], check=True, cwd=tmp_path)
     outside: set[str] = set()
     for built in sorted(tmp_path.glob("*.o")):
         listing = subprocess.run([nm, built], check=True, capture_output=True, text=True).stdout
