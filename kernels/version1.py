@@ -96,7 +96,7 @@ def read_header(blob: memoryview) -> Header:
     """
     _demand(len(blob) >= _PREFIX.size, "header must be complete", len(blob))
     magic, version, dtype_id, n_dims, quantizer, content_crc = _PREFIX.unpack_from(blob)
-    _demand(magic == _TENSOR_MAGIC, "coded tensor must start with its magic number", 0)
+    _demand(magic == _TENSOR_MAGIC, "blob must start with its magic number", 0)
     _demand(version == VERSION, "version must be 1", 4)
     _demand(1 <= dtype_id <= len(DTYPES), "type must be one of version 1", 5)
     _demand(n_dims <= _MAX_DIMS, "dimensions must be at most 8", 6)
@@ -144,7 +144,7 @@ def _blocks_of(blob: memoryview, header: Header) -> Iterator[_Block]:
             block = _read_block(blob, at, n, header.width)
             yield block
             at = block.end
-    _demand(at == len(blob), "coded tensor must end with its last block", at)
+    _demand(at == len(blob), "blob must end with its last block", at)
 
 
 def scan(blob: memoryview) -> tuple[int, ...]:

@@ -8,6 +8,9 @@
 #include <stdint.h>
 #include <stdlib.h>
 
+/* What a target made so far; replay prints it, so that machines and builds can be compared. */
+extern uint32_t fuzz_made;
+
 #ifdef GUARD_PAGES
 #include <sys/mman.h>
 #include <unistd.h>

@@ -2,7 +2,8 @@
  * Runs a fuzz target over files, where there is no libFuzzer: other compilers, other machines.
  *
  * usage: replay N_MUTANTS FILE...
- * Each file is run as it is, cut short, and N_MUTANTS times with some bytes changed.
+ * Each file is run as it is, cut short, and N_MUTANTS times with some bytes changed.  Prints the
+ * number of runs and a checksum of what they made, which must not depend on the machine.
  */
 #include <stdio.h>
 #include <string.h>
@@ -57,6 +58,6 @@ int main(int argc, char **argv)
             run(mutant, size);
         }
     }
-    printf("runs %zu\n", n_runs);
+    printf("runs %zu made %08x\n", n_runs, (unsigned)fuzz_made);
     return 0;
 }

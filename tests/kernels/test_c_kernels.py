@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+from cross_tools import EMULATED, tool
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = sorted((ROOT / "kernels/c").glob("*.c"))
@@ -15,19 +15,10 @@ FLAGS = ("-O2", "-ffp-contract=off", "-fno-stack-protector")
 COMPILERS = {
     "gcc": "gcc",
     "clang": "clang",
-    "aarch64-linux-gnu-gcc": "gcc-aarch64-linux-gnu",
-    "arm-linux-gnueabihf-gcc": "gcc-arm-linux-gnueabihf",
-    "riscv64-linux-gnu-gcc": "gcc-riscv64-linux-gnu",
+    **{machine.cc: machine.package for machine in EMULATED.values()},
 }
 FROM_LIBC = {"memcpy", "memset", "memmove", "memcmp"}
 FROM_COMPILER = {"__cpu_model", "__cpu_indicator_init"}  # libgcc: which instructions there are
-
-
-def tool(name: str, package: str) -> str:
-    found = shutil.which(name)
-    if found is None:
-        pytest.skip(f"{name} is absent: apt install {package}")
-    return found
 
 
 @pytest.mark.tool
@@ -42,7 +33,7 @@ def test_no_warning(compiler: str, tmp_path: Path):
 @pytest.mark.tool
 def test_kernels_need_no_allocator_and_no_io(tmp_path: Path):
     """What the kernels take from the C library, and that they keep no state."""
-    cc, nm = tool("gcc", "gcc"), tool("nm", "binutils")
+    cc, nm = tool("gcc"), tool("nm", "binutils")
     subprocess.run([cc, "-std=c11", *FLAGS, "-c", *map(str, SOURCES)], check=True, cwd=tmp_path)
     outside: set[str] = set()
     for built in sorted(tmp_path.glob("*.o")):

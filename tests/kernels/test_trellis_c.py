@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import itertools
-import shutil
 import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
 from c_library import C_FOLDER, FLAGS
+from cross_tools import EMULATED, tool
 from fixed_trellis_library import UNDEFINED_TRAPS, Floats
 from hypothesis import given
 from hypothesis import strategies as st
@@ -28,11 +28,6 @@ from joulecut.kernels.twin import trellis as twin
 from joulecut.kernels.twin.trellis import Quantizer, Rates
 
 CHECKSUMS = Path(__file__).with_name("trellis_checksums.c")
-EMULATED = {
-    "aarch64": ("aarch64-linux-gnu-gcc", "qemu-aarch64", "gcc-aarch64-linux-gnu"),
-    "armv7": ("arm-linux-gnueabihf-gcc", "qemu-arm", "gcc-arm-linux-gnueabihf"),
-    "riscv64": ("riscv64-linux-gnu-gcc", "qemu-riscv64", "gcc-riscv64-linux-gnu"),
-}
 LANES = (1, 4, 16)
 BYTE = st.integers(0, 255)
 PRICES = st.lists(BYTE, min_size=16, max_size=16)
@@ -242,13 +237,6 @@ def test_nothing_undefined_happens():
             assert quantize(q, x, rates, 16, form, ("-O1", *UNDEFINED_TRAPS))[0] == JC_OK
 
 
-def compiler(name: str, package: str) -> str:
-    found = shutil.which(name)
-    if found is None:
-        pytest.skip(f"{name} is absent: apt install {package}")
-    return found
-
-
 def checksums(cc: str, folder: Path, *flags: str, run: tuple[str, ...] = ()) -> str:
     sources = [C_FOLDER / name for name in SOURCES]
     program = folder / "checksums"
@@ -261,7 +249,7 @@ def checksums(cc: str, folder: Path, *flags: str, run: tuple[str, ...] = ()) -> 
 @pytest.fixture(scope="module")
 def here(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The checksums of this machine."""
-    found = checksums(compiler("gcc", "gcc"), tmp_path_factory.mktemp("here"))
+    found = checksums(tool("gcc"), tmp_path_factory.mktemp("here"))
     assert len(found.splitlines()) == 96
     return found
 
@@ -269,10 +257,9 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.mark.tool
 @pytest.mark.parametrize("machine", EMULATED)
 def test_symbols_do_not_depend_on_the_machine(machine: str, here: str, tmp_path: Path):
-    cross, emulator, package = EMULATED[machine]
-    flags = ("-static", *(("-mfpu=neon",) if machine == "armv7" else ()))
-    run = (compiler(emulator, "qemu-user"),)
-    assert checksums(compiler(cross, package), tmp_path, *flags, run=run) == here
+    other = EMULATED[machine]
+    made = checksums(other.compiler(), tmp_path, *other.flags, run=(other.runner(),))
+    assert made == here
 
 
 @pytest.mark.tool
@@ -280,4 +267,4 @@ def test_symbols_do_not_depend_on_the_machine(machine: str, here: str, tmp_path:
 def test_symbols_do_not_depend_on_the_build(
     cc: str, flags: tuple[str, ...], here: str, tmp_path: Path
 ):
-    assert checksums(compiler(cc, cc), tmp_path, *flags) == here
+    assert checksums(tool(cc), tmp_path, *flags) == here

@@ -2,28 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 from c_library import C_FOLDER, FLAGS
+from cross_tools import EMULATED, tool
 
 SOURCES = ("cpu_features.c", "dead_zone.c", "trellis_tables.c", "trellis_values.c")
 CHECKSUMS = Path(__file__).with_name("values_checksums.c")
-EMULATED = {
-    "aarch64": ("aarch64-linux-gnu-gcc", "qemu-aarch64", "gcc-aarch64-linux-gnu"),
-    "armv7": ("arm-linux-gnueabihf-gcc", "qemu-arm", "gcc-arm-linux-gnueabihf"),
-    "riscv64": ("riscv64-linux-gnu-gcc", "qemu-riscv64", "gcc-riscv64-linux-gnu"),
-}
-
-
-def found(name: str, package: str) -> str:
-    """The path of a tool, or skip."""
-    path = shutil.which(name)
-    if path is None:
-        pytest.skip(f"{name} is absent: apt install {package}")
-    return path
 
 
 def checksums(folder: Path, cc: str, *flags: str, run: tuple[str, ...] = ()) -> list[str]:
@@ -39,7 +26,7 @@ def checksums(folder: Path, cc: str, *flags: str, run: tuple[str, ...] = ()) -> 
 @pytest.fixture(scope="module")
 def here(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """What gcc's program prints on this machine."""
-    wanted = checksums(tmp_path_factory.mktemp("here"), found("gcc", "gcc"))
+    wanted = checksums(tmp_path_factory.mktemp("here"), tool("gcc"))
     assert len(wanted) == 60
     return wanted
 
@@ -51,12 +38,12 @@ def test_no_form_differs(here: list[str], tmp_path: Path):
 
 @pytest.mark.tool
 def test_compilers_agree(here: list[str], tmp_path: Path):
-    assert checksums(tmp_path, found("clang", "clang")) == here
+    assert checksums(tmp_path, tool("clang")) == here
 
 
 @pytest.mark.tool
 @pytest.mark.parametrize("machine", EMULATED)
 def test_machines_agree(machine: str, here: list[str], tmp_path: Path):
-    cross, emulator, package = EMULATED[machine]
-    run = (found(emulator, "qemu-user"),)
-    assert checksums(tmp_path, found(cross, package), "-static", run=run) == here
+    other = EMULATED[machine]
+    made = checksums(tmp_path, other.compiler(), *other.flags, run=(other.runner(),))
+    assert made == here
