@@ -29,7 +29,7 @@ from joulecut.compiler.shapes import infer_shapes, pin_batch, record_shapes
 from joulecut.compiler.support import ACCUMULATING, SHAPE_ONLY, findings_of, refuse
 from joulecut.compiler.tidy import tidy
 
-__all__ = ["dialect_of", "load"]
+__all__ = ["dialect_of", "float_graph", "graph_of", "load", "parse"]
 
 MAX_BYTES = 2**30  # protobuf itself stops at 2 GiB
 NAMELESS = frozenset(
@@ -55,7 +55,7 @@ def load(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES, batch: int
     """
     if batch < 1:
         raise ConfigError(f"batch must be 1 or more, not {batch}")
-    model = _parse(Path(path), max_bytes)
+    model = parse(Path(path), max_bytes)
     check_model(model, max_bytes)
     refuse(findings_of(model), "all operators of the model")
     check_nodes(model)
@@ -64,11 +64,16 @@ def load(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES, batch: int
     check_finite(model)
     if model.graph.name in NAMELESS:
         model.graph.name = Path(path).stem
-    return _graph_of(model)
+    return graph_of(model)
 
 
-def _parse(path: Path, max_bytes: int) -> onnx.ModelProto:
-    """The bare message; nothing in it is trusted."""
+def parse(path: Path, max_bytes: int = MAX_BYTES) -> onnx.ModelProto:
+    """The bare message; nothing in it is trusted.
+
+    Raises:
+        ConfigError: there is no such file.
+        UntrustedInputError: it is too large, or no ONNX file.
+    """
     if not path.is_file():
         raise ConfigError(f"model must be a file, and '{path}' is none")
     nbytes = path.stat().st_size
@@ -88,7 +93,20 @@ def _parse(path: Path, max_bytes: int) -> onnx.ModelProto:
     return model
 
 
-def _graph_of(model: onnx.ModelProto) -> Graph:
+def graph_of(model: onnx.ModelProto) -> Graph:
+    """A model that was checked, with a fixed batch and its weights inside, in normal form.
+
+    Raises:
+        UntrustedInputError: its shapes contradict each other.
+        UnsupportedError: it has nodes that joulecut cannot take.
+    """
+    found, findings = normalize(float_graph(model))
+    refuse((*findings, *_never_quantized(found)), "all quantizers of the model")
+    return found
+
+
+def float_graph(model: onnx.ModelProto) -> Graph:
+    """The same before quantizers are looked at, so it may have none; otherwise as `graph_of`."""
     fold_shape_arithmetic(model)
     known = infer_shapes(model)
     graph = ir.from_proto(model)
@@ -98,9 +116,7 @@ def _graph_of(model: onnx.ModelProto) -> Graph:
     refuse(record_shapes(graph, known), "all shapes of the model")
     graph = tidy(graph)
     refuse(_left_over(graph), "all operators of the model")
-    found, findings = normalize(graph)
-    refuse((*findings, *_never_quantized(found)), "all quantizers of the model")
-    return found
+    return graph
 
 
 def _left_over(graph: Graph) -> list[Finding]:
@@ -119,7 +135,7 @@ def _never_quantized(graph: Graph) -> list[Finding]:
     if dialect_of(graph) != "float":
         return []
     reason = "the model has no quantizers"
-    fix = "quantize first: train it with Brevitas, or use onnxruntime's quantize_static"
+    fix = "quantize first: run `joulecut quantize`, or train it with Brevitas"
     return [
         Finding(node.name or name_of(node.outputs[0]), op_key(node), reason, fix)
         for node in nodes(graph)
