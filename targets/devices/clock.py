@@ -1,4 +1,4 @@
-"""Nanoseconds per layer on this machine, by the clock in the part's own executable.
+"""Nanoseconds and cycles per layer, as the part's own executable measures them.
 
 Timing inside the program leaves out Python, loading and copying, which no board would pay.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -49,12 +50,31 @@ def profile_by_clock(
         options += ["--link", str(folder / "frames")] if coded else []
         run_program(model_command((), part, options, files), PROFILE_TIMEOUT_S)
         text = (folder / "profile.json").read_text(encoding="utf-8")
+    layers, notes = read_times(text, part, repeats, coded=coded)
+    return Profile(address, layers, machine_line(), notes)
+
+
+def read_times(
+    text: str, part: Path, repeats: int, *, coded: bool
+) -> tuple[tuple[LayerProfile, ...], tuple[str, ...]]:
+    """The layers of a profile, and what a reader must know, from what `--profile` wrote.
+
+    Args:
+        text: the JSON that the program wrote.
+        part: directory of the part.
+        repeats: that were asked for.
+        coded: the link was coded too.
+
+    Raises:
+        DeviceError: if the text is anything else.
+    """
     kinds = {layer.name: layer.kind for layer in read_layers(part)}
     try:
         written: dict[str, Any] = json.loads(text)
         layers = [_timed(row, row["name"], kinds[row["name"]]) for row in written["layers"]]
         layers += [_timed(written["link"], *CODING)] if coded else []
         clock = str(written["clock"])
+        cycles = _cycles_note(written)
     except (ValueError, KeyError, TypeError) as error:
         raise DeviceError(
             f"{part / 'model'} --profile must write clock and layers; {error!r} in the way"
@@ -63,12 +83,23 @@ def profile_by_clock(
         f"measured with {clock}; minimum and median of {repeats} runs, one sample",
         "a sum of minima is a lower bound of the whole, a sum of medians an estimate",
     )
-    return Profile(address, tuple(layers), machine_line(), notes)
+    return tuple(layers), (*notes, cycles)
 
 
-def _timed(row: dict[str, Any], name: str, kind: str) -> LayerProfile:
-    times = {
+def _cycles_note(written: Mapping[str, Any]) -> str:
+    if written.get("cycles"):
+        return "cycles: the processor's counter, user mode only, minimum; reading it adds a few"
+    reason = str(written.get("cycles_reason", "the part's program counts none"))
+    refused = any(word in reason for word in ("denied", "not permitted"))
+    advice = "; `sysctl kernel.perf_event_paranoid=2` there lets users count" if refused else ""
+    return f"no cycles: {reason}{advice}"
+
+
+def _timed(row: Mapping[str, Any], name: str, kind: str) -> LayerProfile:
+    quantities = {
         "time_min": Quantity(float(row["ns_min"]), "ns", "measured"),
         "time_median": Quantity(float(row["ns_median"]), "ns", "measured"),
     }
-    return LayerProfile(name, kind, times)
+    if "cycles_min" in row:
+        quantities["cycles"] = Quantity(float(row["cycles_min"]), "cycle", "measured")
+    return LayerProfile(name, kind, quantities)

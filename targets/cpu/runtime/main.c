@@ -7,12 +7,15 @@
  * order of the layers.  --link codes what crosses the cut and writes for each sample the bytes
  * of the frame (32 bits, little-endian) and the frame; the records of INPUT then go on with the
  * tensors that are passed.  --profile writes the time of each layer, and of coding, as JSON: the
- * least and the median over all samples and their repeats.  --repeat computes each sample N times.
+ * least and the median over all samples and their repeats; and the cycles, where the kernel lets
+ * us count them.  --repeat computes each sample N times.
  *
  * Exit codes: 0 ok, 2 usage, 3 a file is shorter than promised, 4 the system refused something.
  */
-#define _POSIX_C_SOURCE 200809L
+#define _DEFAULT_SOURCE /* POSIX.1-2008, and syscall() */
 #include "model.h"
+
+#include "cycles.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -27,14 +30,16 @@ enum { EXIT_USAGE = 2, EXIT_SHORT = 3, EXIT_SYSTEM = 4 };
 /* What the observer needs.
  *   trace     where layer outputs go, or NULL
  *   times     nanoseconds, [model_num_layers + 1][n_runs], the last row of coding; or NULL
+ *   cycles    the same in cycles, as far as the counter counts
  *   run       the current run, < n_runs
- *   last_ns   when the layer before ended */
+ *   last_*    when the layer before ended */
 struct watch {
     FILE *trace;
     const char *trace_path;
-    uint64_t *times;
+    uint64_t *times, *cycles;
+    struct cycles counter;
     size_t run, n_runs;
-    uint64_t last_ns;
+    uint64_t last_ns, last_cycles;
 };
 
 static void die(int code, const char *format, ...) __attribute__((noreturn, format(printf, 2, 3)));
@@ -87,14 +92,25 @@ static size_t parse_count(const char *text, const char *what, size_t least) {
     return (size_t)value;
 }
 
+/* The clock is the last to be read before a layer and the first after it. */
+static void start_timing(struct watch *watch) {
+    if (!watch->times) return;
+    watch->last_cycles = read_cycles(&watch->counter).value;
+    watch->last_ns = now_ns();
+}
+
+static void stop_timing(struct watch *watch, size_t row) {
+    if (!watch->times) return;
+    const size_t at = row * watch->n_runs + watch->run;
+    watch->times[at] = now_ns() - watch->last_ns;
+    watch->cycles[at] = read_cycles(&watch->counter).value - watch->last_cycles;
+}
+
 static void observe(void *user, int32_t layer, const void *output, size_t nbytes) {
     struct watch *watch = user;
-    if (watch->times) {
-        uint64_t now = now_ns();
-        watch->times[(size_t)layer * watch->n_runs + watch->run] = now - watch->last_ns;
-    }
+    stop_timing(watch, (size_t)layer);
     if (watch->trace) write_all(watch->trace, watch->trace_path, output, nbytes);
-    watch->last_ns = now_ns();
+    start_timing(watch);
 }
 
 static int compare_times(const void *a, const void *b) {
@@ -115,26 +131,40 @@ static void write_json_string(FILE *file, const char *text) {
     fputc('"', file);
 }
 
-static void write_times(FILE *file, uint64_t *row, size_t n_runs) {
+static void write_summary(FILE *file, const char *unit, uint64_t *row, size_t n_runs) {
     qsort(row, n_runs, sizeof *row, compare_times);
     uint64_t median = n_runs % 2 ? row[n_runs / 2]
                                  : (row[n_runs / 2 - 1] + row[n_runs / 2]) / 2;
-    fprintf(file, "\"ns_min\": %" PRIu64 ", \"ns_median\": %" PRIu64 "}", row[0], median);
+    fprintf(file, "\"%s_min\": %" PRIu64 ", \"%s_median\": %" PRIu64, unit, row[0], unit,
+            median);
 }
 
-static void write_profile(const char *path, uint64_t *times, size_t n_runs, int coded) {
+static void write_times(FILE *file, const struct watch *watch, size_t row) {
+    write_summary(file, "ns", watch->times + row * watch->n_runs, watch->n_runs);
+    if (!watch->counter.reason[0]) {
+        fputs(", ", file);
+        write_summary(file, "cycles", watch->cycles + row * watch->n_runs, watch->n_runs);
+    }
+    fputc('}', file);
+}
+
+static void write_profile(const char *path, const struct watch *watch, int coded) {
     FILE *file = open_file(path, "w");
-    fputs("{\"clock\": \"CLOCK_MONOTONIC\", \"layers\": [", file);
+    const char *reason = watch->counter.reason;
+    fprintf(file, "{\"clock\": \"CLOCK_MONOTONIC\", \"cycles\": %s",
+            reason[0] ? "false, \"cycles_reason\": " : "true");
+    if (reason[0]) write_json_string(file, reason);
+    fputs(", \"layers\": [", file);
     for (int32_t layer = 0; layer < model_num_layers; layer++) {
         fprintf(file, "%s\n  {\"name\": ", layer ? "," : "");
         write_json_string(file, model_layer_names[layer]);
         fputs(", ", file);
-        write_times(file, times + (size_t)layer * n_runs, n_runs);
+        write_times(file, watch, (size_t)layer);
     }
     fputs("\n]", file);
     if (coded) {
         fputs(", \"link\": {", file);
-        write_times(file, times + (size_t)model_num_layers * n_runs, n_runs);
+        write_times(file, watch, (size_t)model_num_layers);
     }
     fputs("}\n", file);
     close_file(file, path);
@@ -236,8 +266,13 @@ int main(int argc, char **argv) {
 
     struct watch watch = {.trace_path = trace_path, .n_runs = n_samples * n_repeats};
     if (trace_path) watch.trace = open_file(trace_path, "wb");
-    if (profile_path)
-        watch.times = allocate(((size_t)model_num_layers + 1) * watch.n_runs * sizeof *watch.times);
+    if (profile_path) {
+        const size_t nbytes =
+            ((size_t)model_num_layers + 1) * watch.n_runs * sizeof *watch.times;
+        watch.times = allocate(nbytes);
+        watch.cycles = allocate(nbytes);
+        open_cycles(&watch.counter);
+    }
     FILE *source = open_file(input_path, "rb"), *result = open_file(output_path, "wb");
 
     for (size_t sample = 0; sample < n_samples; sample++) {
@@ -249,7 +284,7 @@ int main(int argc, char **argv) {
             const int observed = watch.times || (watch.trace && repeat == 0);
             FILE *trace = watch.trace;
             if (repeat > 0) watch.trace = NULL;
-            watch.last_ns = now_ns();
+            start_timing(&watch);
             int32_t status = observed
                                  ? model_run_observed((const void *const *)inputs, outputs, arena,
                                                       observe, &watch)
@@ -257,11 +292,9 @@ int main(int argc, char **argv) {
             watch.trace = trace;
             if (status != 0) die(EXIT_SYSTEM, "model_run must return 0, not %" PRId32, status);
             if (link.file) {
-                uint64_t start_ns = now_ns();
+                start_timing(&watch);
                 encode(&link);
-                if (watch.times)
-                    watch.times[(size_t)model_num_layers * watch.n_runs + watch.run] =
-                        now_ns() - start_ns;
+                stop_timing(&watch, (size_t)model_num_layers);
             }
         }
         if (link.file) write_frame(&link);
@@ -270,7 +303,10 @@ int main(int argc, char **argv) {
     }
     if (watch.trace) close_file(watch.trace, trace_path);
     if (link.file) close_file(link.file, link.path);
-    if (profile_path) write_profile(profile_path, watch.times, watch.n_runs, link.path != NULL);
+    if (profile_path) {
+        close_cycles(&watch.counter);
+        write_profile(profile_path, &watch, link.path != NULL);
+    }
     close_file(result, output_path);
     fclose(source);
     return 0;
