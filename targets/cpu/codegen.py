@@ -101,6 +101,7 @@ def _unpacked(module: Any, _: Any) -> Any:
         views = [
             tirx.DeclBuffer(parameter, data=pointer)
             for parameter, pointer in zip(f.params, pointers, strict=True)
+            if not _is_scalar(parameter)
         ]
         body = tirx.SeqStmt([*views, f.body, tirx.Return(tirx.IntImm("int32", 0))])
         made = tirx.PrimFunc(pointers, body, tvm.ir.PrimType("int32"), f.attrs)
@@ -110,5 +111,12 @@ def _unpacked(module: Any, _: Any) -> Any:
 
 
 def _pointer(parameter: Any) -> Any:
+    """What the C function takes for a parameter: scalars stay what they are."""
+    if _is_scalar(parameter):
+        return parameter
     element = tvm.ir.PrimType(str(parameter.dtype))
     return tirx.Var(f"{parameter.name}_ptr", tvm.ir.PointerType(element, "global"))
+
+
+def _is_scalar(parameter: Any) -> bool:
+    return isinstance(parameter.ty, tvm.ir.PrimType)

@@ -8,7 +8,7 @@ rounding mode, one vector add on every target.
 
 LLVM contracts a product that feeds a sum into one fused operation, and TVM has no switch for it.
 A `max` between the two forbids that: the clamp does it for one product, and a bound below
-every product (`_FLOOR`) does it where products are summed.
+every product (`FLOOR`) does it where products are summed.
 
 NEON on armv7 flushes subnormals to zero. A subnormal real rounds to 0 either way, and added to
 a normal one it only matters where the sum is subnormal too, so results are not changed.
@@ -21,9 +21,9 @@ from dataclasses import dataclass
 
 from joulecut.targets.cpu.script import Arg
 
-_ROUNDER = 12582912.0  # 1.5 * 2**23
-_ROUNDER_BITS = 0x4B400000
-_FLOOR = -1e30  # below every product: |x| < 2**31, multipliers are checked to be < 1e20
+ROUNDER = 12582912.0  # 1.5 * 2**23
+ROUNDER_BITS = 0x4B400000
+FLOOR = -1e30  # below every product: |x| < 2**31, multipliers are checked to be < 1e20
 LARGEST_MULTIPLIER = 1e20
 
 
@@ -40,8 +40,8 @@ class Integers:
         """clamp(rhe(real) + zero_point, low, high)."""
         low, high = self.low - self.zero_point, self.high - self.zero_point
         clamped = f"T.min(T.max({real}, {float32(low)}), {float32(high)})"
-        bits = f'T.reinterpret("int32", {clamped} + {float32(_ROUNDER)})'
-        return f'T.cast({bits} - {_ROUNDER_BITS - self.zero_point}, "{self.dtype}")'
+        bits = f'T.reinterpret("int32", {clamped} + {float32(ROUNDER)})'
+        return f'T.cast({bits} - {ROUNDER_BITS - self.zero_point}, "{self.dtype}")'
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ class Ending:
         products = [term.of(accumulator, index) for term in self.terms]
         if len(products) == 1:
             return self.target.of(products[0])
-        first, *others = (f"T.max({product}, {float32(_FLOOR)})" for product in products)
+        first, *others = (f"T.max({product}, {float32(FLOOR)})" for product in products)
         for other in others:
             first = f"({first} + {other})"
         return self.target.of(first)

@@ -49,17 +49,24 @@ class Arg:
         source: what is passed: the name of a buffer, or a constant.
         shape: as the kernel sees it, which may be a view of the same bytes.
         dtype: numpy's name of the element type.
+        offset: elements of the buffer before what the kernel is given.
     """
 
     name: str
     source: Source
     shape: tuple[int, ...]
     dtype: str
+    offset: int = 0
 
     @property
     def nbytes(self) -> int:
         """Its size."""
         return math.prod(self.shape) * np.dtype(self.dtype).itemsize
+
+    @property
+    def offset_bytes(self) -> int:
+        """Where the kernel's view begins."""
+        return self.offset * np.dtype(self.dtype).itemsize
 
     def at(self, index: Sequence[str]) -> str:
         """The element at an index of the output, broadcast as numpy does."""
@@ -78,11 +85,14 @@ class Step:
         op: what it does, one word, part of the symbol.
         source: TVMScript of a function `main`.
         args: in the order of the parameters.
+        tasks: parts that may run at the same time; the function then takes the first and the
+            end of those to run. 0: it runs at once.
     """
 
     op: str
     source: str
     args: tuple[Arg, ...]
+    tasks: int = 0
 
     @property
     def symbol(self) -> str:
@@ -107,6 +117,25 @@ def step(op: str, args: Sequence[Arg], body: str) -> Step:
     return Step(
         op, f"@T.prim_func\ndef main({parameters}):\n{indent(body, '    ')}\n", tuple(args)
     )
+
+
+def parallel_step(
+    op: str, args: Sequence[Arg], body: str, tasks: int, imports: str = ""
+) -> Step:
+    """A kernel that runs tasks `tasks_begin` to `tasks_end` of `tasks`.
+
+    Args:
+        op: what it does, one word.
+        args: buffers that `body` may name.
+        body: TVMScript.
+        tasks: how many there are.
+        imports: LLVM IR of the functions that `body` calls.
+    """
+    buffers = [f'{a.name}: T.Buffer({a.shape}, "{a.dtype}")' for a in args]
+    parameters = ", ".join([*buffers, "tasks_begin: T.int32", "tasks_end: T.int32"])
+    imported = f'T.attr("llvm", "pragma_import_llvm", {imports!r})' if imports else ""
+    text = f"@T.prim_func\ndef main({parameters}):\n{indent(lines(imported, body), '    ')}\n"
+    return Step(op, text, tuple(args), tasks)
 
 
 def nest(headers: Sequence[str], body: str) -> str:

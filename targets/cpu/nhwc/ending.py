@@ -1,0 +1,104 @@
+"""From int32 accumulators back to 8 bits, a vector of pixels and channels at a time.
+
+The arithmetic is that of `joulecut.targets.cpu.epilogue`, whose first paragraphs say why it is
+exact. Several endings in a row (a convolution's own, then that of the sum which reads it) pass
+the rounded number on as a float: it never becomes an integer in between.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from joulecut.targets.cpu.epilogue import FLOOR, ROUNDER, ROUNDER_BITS, Integers, float32
+from joulecut.targets.cpu.script import Array
+
+Load = Callable[[int], str]  # number of an operand -> what a vector of it holds
+
+
+@dataclass(frozen=True)
+class Term:
+    """One scaled operand.
+
+    Attributes:
+        operand: which operand is read; None for what was computed before.
+        zero_point: of the operand as it is stored.
+        multiplier: float32 [C], or [1] for all channels.
+    """
+
+    operand: int | None
+    zero_point: int
+    multiplier: Array
+
+
+@dataclass(frozen=True)
+class Ending:
+    """The sum of the terms, rounded and clamped.
+
+    Attributes:
+        terms: summed in this order.
+        target: the integers as they are stored.
+    """
+
+    terms: tuple[Term, ...]
+    target: Integers
+
+
+def ended(
+    endings: Sequence[Ending],
+    accumulator: str,
+    lanes: int,
+    loads: Load,
+    scale_of: Callable[[Term], str],
+) -> str:
+    """The expression of the vector to be stored.
+
+    Args:
+        endings: in order; none stores the accumulator itself.
+        accumulator: an int32 vector expression.
+        lanes: of all vectors.
+        loads: the int32 vector of an operand.
+        scale_of: the float32 vector of a term's multipliers.
+    """
+    now, is_float = accumulator, False
+    for depth, ending in enumerate(endings):
+        before = endings[depth - 1].target.zero_point if depth else 0
+        products: list[str] = []
+        for term in ending.terms:
+            x = now if term.operand is None else loads(term.operand)
+            if term.operand is None and is_float:
+                moved = before - term.zero_point
+                x = f"({x} + {_splat(moved, lanes)})" if moved else x
+            else:
+                x = f"({x} - T.Broadcast({term.zero_point}, {lanes}))" if term.zero_point else x
+                x = f'T.cast({x}, "float32x{lanes}")'
+            products.append(f"{x} * {scale_of(term)}")
+        real = products[0]
+        if len(products) > 1:  # `max` keeps LLVM from fusing products into sums
+            floored = [f"T.max({product}, {_splat(FLOOR, lanes)})" for product in products]
+            real = floored[0]
+            for other in floored[1:]:
+                real = f"({real} + {other})"
+        target = ending.target
+        low, high = target.low - target.zero_point, target.high - target.zero_point
+        clamped = f"T.min(T.max({real}, {_splat(low, lanes)}), {_splat(high, lanes)})"
+        if depth + 1 < len(endings):
+            now, is_float = f"(({clamped} + {_splat(ROUNDER, lanes)}) - {_splat(ROUNDER, lanes)})", True
+            continue
+        return _stored(clamped, target, lanes)
+    return accumulator
+
+
+def _stored(clamped: str, target: Integers, lanes: int) -> str:
+    """An even zero point leaves ties where they are, so it is added before rounding."""
+    start, rest = ROUNDER, target.zero_point
+    if target.zero_point % 2 == 0:
+        start, rest = ROUNDER + target.zero_point, 0
+    bits = f'T.reinterpret("int32x{lanes}", {clamped} + {_splat(start, lanes)})'
+    moved = rest - ROUNDER_BITS if target.dtype == "int16" else rest
+    whole = f"({bits} + T.Broadcast({moved}, {lanes}))" if moved else bits
+    return f'T.cast({whole}, "{target.dtype}x{lanes}")'
+
+
+def _splat(value: float, lanes: int) -> str:
+    return f"T.Broadcast({float32(float(value))}, {lanes})"

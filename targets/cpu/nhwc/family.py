@@ -1,0 +1,134 @@
+"""What a class of processors multiplies with: the only part of a kernel that differs by machine.
+
+A family turns "acc += x * w over the taps of a tile" into the instructions of one core class. The
+loops around it and the ending are the same text for all. Weights are packed so that the family
+reads them in one stream.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from joulecut.targets.cpu.script import Array, lines, nest
+
+
+@dataclass(frozen=True)
+class Reduction:
+    """The sum that one tile of a convolution needs; all numbers are elements.
+
+    Attributes:
+        rows: of pixels in the tile.
+        columns: of pixels in the tile.
+        blocks: vectors of output channels in the tile.
+        row_step: in x from one row of pixels to the next.
+        column_step: in x from one pixel to the next.
+        segments: stretches of x that a pixel reads, each contiguous: nested loops, outermost
+            first, each a count and the step in x.
+        steps: granules of each segment.
+    """
+
+    rows: int
+    columns: int
+    blocks: int
+    row_step: int
+    column_step: int
+    segments: tuple[tuple[int, int], ...]
+    steps: int
+
+
+@dataclass(frozen=True)
+class Family:
+    """A class of processors.
+
+    Attributes:
+        name: for people and for the build report.
+        lanes: output channels in an accumulator.
+        granule: elements of x that one step sums.
+        dtype: of stored activations.
+        weight_dtype: of packed weights.
+        registers: accumulators that may live at once.
+        lowest_weight: weights must not be below.
+        units: pixels that end together, the largest that fits is taken.
+        intrinsics: LLVM functions that `accumulate` calls.
+        accumulate: a Reduction; where x, w and the bias begin -> statements, which leave
+            bias + sum in the local buffer `acc`, [rows, columns, blocks, lanes] of int32; and
+            the LLVM functions that only this tile needs.
+        pack: weights [O, segments, length], the first channel of each block -> their bytes in
+            the order in which `accumulate` reads them.
+    """
+
+    name: str
+    lanes: int
+    granule: int
+    dtype: str
+    weight_dtype: str
+    registers: int
+    lowest_weight: int
+    units: tuple[int, ...]
+    intrinsics: str
+    accumulate: Callable[[Reduction, str, str, str], tuple[str, str]]
+    pack: Callable[[Array, list[int]], Array]
+
+    def shift_of(self, dtype: str) -> int:
+        """What is added to an integer of a type before it is stored."""
+        return _SHIFTS.get((dtype, self.dtype), 0)
+
+
+_SHIFTS = {("int8", "uint8"): 128, ("uint8", "int8"): -128}
+
+
+def packed(weights: Array, starts: list[int], *, lanes: int, granule: int) -> Array:
+    """Weights of some blocks of output channels, as a tile streams them.
+
+    Args:
+        weights: [O, segments, length].
+        starts: first output channel of each block.
+        lanes: output channels of a block; those beyond the last are zeros.
+        granule: elements summed at once.
+
+    Returns:
+        [segments, steps, blocks, lanes, granule].
+    """
+    outputs, segments, length = weights.shape
+    steps = -(-length // granule)
+    room = np.zeros((outputs + lanes, segments, steps * granule), weights.dtype)
+    room[:outputs, :, :length] = weights
+    picked = np.stack([room[start : start + lanes] for start in starts])
+    shaped = picked.reshape(len(starts), lanes, segments, steps, granule)
+    return np.ascontiguousarray(shaped.transpose(2, 3, 0, 1, 4))
+
+
+def dot_products(
+    tile: Reduction, x: str, w: str, bias: str, *, lanes: int, granule: int
+) -> tuple[str, str]:
+    """Statements around `jc_dot(acc, address in x, weights)`, which sums a granule in every lane.
+
+    Weights of a granule are read once and meet all pixels of the tile.
+    """
+    over = [
+        f"th in T.unroll({tile.rows})",
+        f"tw in T.unroll({tile.columns})",
+        f"j in T.unroll({tile.blocks})",
+    ]
+    spot = f"((th * {tile.columns} + tw) * {tile.blocks} + j) * {lanes}"
+    acc = f"acc[T.Ramp({spot}, 1, {lanes})]"
+    loops = [f"s{i} in T.serial({count})" for i, (count, _) in enumerate(tile.segments)]
+    at = [x, *(f"s{i} * {step}" for i, (_, step) in enumerate(tile.segments))]
+    at += [f"th * {tile.row_step}", f"tw * {tile.column_step}", f"k * {granule}"]
+    segment = "0"
+    for i, (count, _) in enumerate(tile.segments):
+        segment = f"({segment} * {count} + s{i})"
+    width = lanes * granule
+    where = f"{w} + (({segment} * {tile.steps} + k) * {tile.blocks} + j) * {width}"
+    dot = (
+        f'T.call_extern("int32x{lanes}", "jc_dot", {acc}, '
+        f"T.address_of(X[{' + '.join(at)}]), W[T.Ramp({where}, 1, {width})])"
+    )
+    text = lines(
+        nest(over, f"{acc} = B[T.Ramp({bias} + j * {lanes}, 1, {lanes})]"),
+        nest([*loops, f"k in T.serial({tile.steps})", *over], f"{acc} = {dot}"),
+    )
+    return text, ""

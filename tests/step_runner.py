@@ -1,0 +1,110 @@
+"""Runs one kernel of a part by itself, here or under QEMU: buffers in, buffers out."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from joulecut.targets.base import Target
+from joulecut.targets.cpu.cache import llvm_target
+from joulecut.targets.cpu.codegen import compile_object
+from joulecut.targets.cpu.script import Step
+from joulecut.targets.cpu.toolchains import compiler
+
+Arrays = dict[str, np.ndarray]
+SLACK_BYTES = 64  # kernels may read, never write, so far beyond a buffer
+
+_MAIN = """\
+#include <stdio.h>
+#include <stdlib.h>
+#include <stdint.h>
+{declaration}
+void model_hook(int32_t layer);
+__attribute__((noinline, noclone)) void model_hook(int32_t layer) {{
+    __asm__ volatile("" : : "r"(layer) : "memory");
+}}
+static const size_t sizes[] = {{{sizes}}};
+int main(int argc, char **argv) {{
+    uint8_t *p[{count}];
+    FILE *in = fopen(argv[1], "rb");
+    for (int i = 0; i < {count}; i++) {{
+        if (posix_memalign((void **)&p[i], 64, sizes[i] + {slack})) return 2;
+        if (fread(p[i], 1, sizes[i], in) != sizes[i]) return 3;
+    }}
+    model_hook(0);
+    {call};
+    model_hook(1);
+    FILE *out = fopen(argv[2], "wb");
+    for (int i = 0; i < {count}; i++) fwrite(p[i], 1, sizes[i], out);
+    return argc == 3 && !fclose(out) ? 0 : 4;
+}}
+"""
+
+
+def build_step(step: Step, target: Target, folder: Path) -> Path:
+    """A static program that runs the kernel once over the buffers in a file."""
+    folder.mkdir(parents=True, exist_ok=True)
+    compile_object(step.source, step.symbol, llvm_target(target), folder / "kernel.o")
+    tasks = step.tasks
+    parameters = ["void *"] * len(step.args) + (["int32_t"] * 2 if tasks else [])
+    names = _buffers(step)
+    words = [f"p[{names.index(_key(step, i))}] + {a.offset_bytes}" for i, a in enumerate(step.args)]
+    words += ["0", str(tasks)] if tasks else []
+    text = _MAIN.format(
+        declaration=f"extern int32_t {step.symbol}({', '.join(parameters)});",
+        sizes=", ".join(str(_nbytes(step, name)) for name in names),
+        count=len(names),
+        slack=SLACK_BYTES,
+        call=f"{step.symbol}({', '.join(words)})",
+    )
+    (folder / "main.c").write_text(text)
+    command = [compiler(target), *target.toolchain.cflags, "-O1", "-static", "-w"]
+    subprocess.run(
+        [*command, "-o", "model", "main.c", "kernel.o"], cwd=folder, check=True, capture_output=True
+    )
+    return folder / "model"
+
+
+def run_step(step: Step, buffers: Mapping[str, np.ndarray], target: Target, folder: Path) -> Arrays:
+    """The named buffers after the kernel ran; constants come from the step.
+
+    Args:
+        step: one kernel.
+        buffers: by name, of the type and the size that the kernel sees.
+        target: what it is compiled for; other machines are emulated.
+        folder: for files.
+    """
+    program = build_step(step, target, folder)
+    names = _buffers(step)
+    with (folder / "in").open("wb") as file:
+        for name in names:
+            array = buffers[name] if name in buffers else step.args[int(name)].source
+            file.write(np.ascontiguousarray(array).tobytes())
+    emulator = [] if target.arch == "x86_64" else [shutil.which(target.emulator.program)]
+    prefix = [*emulator, "-cpu", target.emulator.cpu] if emulator else []
+    subprocess.run([*prefix, program, folder / "in", folder / "out"], check=True)
+    raw, found = (folder / "out").read_bytes(), Arrays()
+    for name in names:
+        nbytes = _nbytes(step, name)
+        if name in buffers:
+            found[name] = np.frombuffer(raw[:nbytes], buffers[name].dtype)
+        raw = raw[nbytes:]
+    return found
+
+
+def _key(step: Step, index: int) -> str:
+    """The name of a buffer, or the position of a constant."""
+    source = step.args[index].source
+    return source if isinstance(source, str) else str(index)
+
+
+def _buffers(step: Step) -> list[str]:
+    return list(dict.fromkeys(_key(step, i) for i in range(len(step.args))))
+
+
+def _nbytes(step: Step, name: str) -> int:
+    return next(a.nbytes for i, a in enumerate(step.args) if _key(step, i) == name)
