@@ -26,7 +26,12 @@ _ARCHES = {
 
 def native_arch() -> str:
     """This machine's architecture as targets name it."""
-    return _ARCHES.get(platform.machine().lower(), platform.machine())
+    return arch_of(platform.machine())
+
+
+def arch_of(machine: str) -> str:
+    """The architecture as targets name it, from what `uname -m` says."""
+    return _ARCHES.get(machine.lower(), machine)
 
 
 def machine_line() -> str:

@@ -242,7 +242,10 @@ class _Kernel:
                 return at
             return self._call(vector_ir.repeat(pixels, lanes, "float"), f"float32x{wide}", at)
 
-        value = ended(work.endings, joined, wide, load, scale_of)
+        def rounded(real: str) -> str:
+            return self._call(vector_ir.rounding(wide), f"float32x{wide}", real)
+
+        value = ended(work.endings, joined, wide, load, scale_of, rounded)
         element = element_of(work.y.dtype)
         text = vector_ir.store(pixels, lanes, self.kept, element)
         stored = self._call(text, "int32", f"T.address_of(Y[{spot(work.y)}])", f"{work.y.pixel}", value)

@@ -50,6 +50,7 @@ def ended(
     lanes: int,
     loads: Load,
     scale_of: Callable[[Term], str],
+    rounded: Callable[[str], str],
 ) -> str:
     """The expression of the vector to be stored.
 
@@ -59,6 +60,7 @@ def ended(
         lanes: of all vectors.
         loads: the int32 vector of an operand.
         scale_of: the float32 vector of a term's multipliers.
+        rounded: a float32 vector below 2**22 in magnitude, rounded (TVM would simplify the sums).
     """
     now, is_float = accumulator, False
     for depth, ending in enumerate(endings):
@@ -83,7 +85,7 @@ def ended(
         low, high = target.low - target.zero_point, target.high - target.zero_point
         clamped = f"T.min(T.max({real}, {_splat(low, lanes)}), {_splat(high, lanes)})"
         if depth + 1 < len(endings):
-            now, is_float = f"(({clamped} + {_splat(ROUNDER, lanes)}) - {_splat(ROUNDER, lanes)})", True
+            now, is_float = rounded(clamped), True
             continue
         return _stored(clamped, target, lanes)
     return accumulator

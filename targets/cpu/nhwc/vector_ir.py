@@ -6,7 +6,10 @@ with `jc_`, then the operation, then the shape: `jc_load_2x8_i8` reads 8 bytes a
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
+
+from joulecut.targets.cpu.epilogue import ROUNDER
 
 
 def function(result: str, name: str, parameters: str, *body: str) -> str:
@@ -114,4 +117,18 @@ def join(pixels: int, lanes: int, element: str) -> str:
         ", ".join(f"{kind} {name}" for name in names),
         *joined(names, lanes, element, "%r"),
         f"ret <{pixels * lanes} x {element}> {'%v0' if pixels == 1 else '%r'}",
+    )
+
+
+def rounding(lanes: int) -> str:
+    """`jc_round_L(v)`: the nearest integers, ties to even, of floats below 2**22 in magnitude."""
+    kind, bits = f"<{lanes} x float>", struct.pack(">d", ROUNDER).hex()
+    splat = f"<{', '.join([f'float 0x{bits}'] * lanes)}>"
+    return function(
+        kind,
+        f"jc_round_{lanes}",
+        f"{kind} %v",
+        f"%s = fadd {kind} %v, {splat}",
+        f"%r = fsub {kind} %s, {splat}",
+        f"ret {kind} %r",
     )

@@ -1,0 +1,1 @@
+"""Kernels over channels-last planes: the fast path of the cpu targets."""
