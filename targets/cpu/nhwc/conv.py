@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from joulecut.targets.cpu.epilogue import float32
 from joulecut.targets.cpu.nhwc import vector_ir
-from joulecut.targets.cpu.nhwc.ending import Ending, Term, ended
+from joulecut.targets.cpu.nhwc.ending import Ending
 from joulecut.targets.cpu.nhwc.family import Family, Reduction
+from joulecut.targets.cpu.nhwc.finish import Finish, Layer, Spot
 from joulecut.targets.cpu.nhwc.plane import Plane
 from joulecut.targets.cpu.nhwc.tile import Span, Tile, spans
 from joulecut.targets.cpu.script import (
@@ -101,22 +101,16 @@ class _Kernel:
 
     def __init__(self, work: Conv, family: Family, tile: Tile) -> None:
         self.work, self.family, self.tile = work, family, tile
-        lanes, outputs = family.lanes, work.outputs
-        self.blocks = -(-outputs // lanes)
-        self.starts = [max(0, min(b * lanes, outputs - lanes)) for b in range(self.blocks)]
-        self.kept = min(lanes, outputs)
+        ends = (work.y, work.operands, work.endings, work.pool, work.group, work.outputs)
+        self.finish = Finish(Layer(*ends, family.lanes, family.units))
+        self.blocks = self.finish.blocks
         self.rows = tile.rows // work.pool[0]  # of y in a tile, as are columns
         self.columns = spans(work.y.columns, tile.columns // work.pool[1], overlap=True)
         self.channels = spans(self.blocks, tile.blocks)
         self.row_tiles = -(-work.y.rows // self.rows)
         _, segments, length = work.stretches.shape
         self.steps = -(-length // family.granule)
-        self.block_weights = segments * self.steps * lanes * family.granule
-        self.scales = {
-            id(term): f"M{i}"
-            for i, term in enumerate(t for ending in work.endings for t in ending.terms)
-            if term.multiplier.size > 1
-        }
+        self.block_weights = segments * self.steps * family.lanes * family.granule
         self.functions: list[str] = []
 
     def step(self) -> Step:
@@ -125,7 +119,8 @@ class _Kernel:
         row_tasks = work.y.batch * self.row_tiles
         if self.tile.order == "rows":
             bodies = [
-                nest([f"og in T.serial({span.count})"], self._columns(span)) for span in self.channels
+                nest([f"og in T.serial({span.count})"], self._columns(span))
+                for span in self.channels
             ]
             groups = [f"g in T.serial({work.group})"] if work.group > 1 else []
             body = nest(
@@ -140,7 +135,9 @@ class _Kernel:
                 parts.append(self._channel_tasks(span, first, tasks, row_tasks))
             body = lines(*parts)
         args = self._args()
-        imports = vector_ir.prelude(self.family.intrinsics, *self.functions)
+        imports = vector_ir.prelude(
+            self.family.intrinsics, *self.functions, *self.finish.functions
+        )
         return parallel_step("conv", args, body, tasks, imports)
 
     def _channel_tasks(self, span: Span, first: int, end: int, row_tasks: int) -> str:
@@ -159,7 +156,9 @@ class _Kernel:
         parts: list[str] = []
         for span in self.columns:
             column = f"({span.start} + wb * {span.size})"
-            header = [f"wb in T.serial({span.count})"]  # also a scope of its own for a count of 1
+            header = [
+                f"wb in T.serial({span.count})"
+            ]  # also a scope of its own for a count of 1
             parts.append(nest(header, self._tile(channels, column, span.size)))
         return lines(*parts)
 
@@ -194,104 +193,24 @@ class _Kernel:
             steps=self.steps,
         )
         bias = f"({g} * {self.blocks} + {block}) * {lanes}"
+        spot = Spot(sample, row, column, block, g)
         sums, functions = self.family.accumulate(shape, x_at, w_at, bias)
         self.functions.append(functions)
         return lines(
             local("acc", (shape.rows * shape.columns * shape.blocks * lanes,), "int32"),
             sums,
-            self._ending(shape, sample, row, column, block, g),
+            self.finish.text(self.rows, columns, channels.size, spot),
         )
 
-    def _ending(
-        self, shape: Reduction, sample: str, row: str, column: str, block: str, g: str
-    ) -> str:
-        """Pool, bring back to 8 bits and store; a unit is some neighbouring pixels of y."""
-        work, lanes, pool = self.work, self.family.lanes, self.work.pool
-        columns = shape.columns // pool[1]
-        pixels = next(unit for unit in self.family.units if columns % unit == 0)
-        wide = pixels * lanes
-        sums = [self._pooled(shape, p) for p in range(pixels)]
-        if pixels > 1:
-            joined = self._call(vector_ir.join(pixels, lanes, "i32"), f"int32x{wide}", *sums)
-        else:
-            (joined,) = sums
-        channel = f"({block} + j) * {lanes}"
-        if self.work.outputs > lanes and self.work.outputs % lanes:
-            channel = f"T.min({channel}, {self.work.outputs - lanes})"
-        channel = f"{channel} + {g} * {self.work.outputs}"
-
-        def spot(plane: Plane) -> str:
-            return (
-                f"({sample}) * {plane.sample} + ({row} + r) * {plane.row}"
-                f" + ({column} + u * {pixels}) * {plane.pixel} + {channel}"
-            )
-
-        def load(i: int) -> str:
-            plane = work.operands[i]
-            text = vector_ir.load(pixels, lanes, element_of(plane.dtype))
-            at = f"T.address_of(R{i}[{spot(plane)}])"
-            raw = self._call(text, f"{plane.dtype}x{wide}", at, f"{plane.pixel}")
-            return f'T.cast({raw}, "int32x{wide}")'
-
-        def scale_of(term: Term) -> str:
-            name = self.scales.get(id(term))
-            if name is None:
-                return f"T.Broadcast({float32(float(term.multiplier.flat[0]))}, {wide})"
-            at = f"{name}[T.Ramp(({g} * {self.blocks} + {block} + j) * {lanes}, 1, {lanes})]"
-            if pixels == 1:
-                return at
-            return self._call(vector_ir.repeat(pixels, lanes, "float"), f"float32x{wide}", at)
-
-        def rounded(real: str) -> str:
-            return self._call(vector_ir.rounding(wide), f"float32x{wide}", real)
-
-        value = ended(work.endings, joined, wide, load, scale_of, rounded)
-        element = element_of(work.y.dtype)
-        text = vector_ir.store(pixels, lanes, self.kept, element)
-        stored = self._call(text, "int32", f"T.address_of(Y[{spot(work.y)}])", f"{work.y.pixel}", value)
-        loops = [
-            f"r in T.unroll({self.rows})",
-            f"u in T.unroll({columns // pixels})",
-            f"j in T.unroll({shape.blocks})",
-        ]
-        return nest(loops, f"T.evaluate({stored})")
-
-    def _pooled(self, shape: Reduction, pixel: int) -> str:
-        """The largest sum of a window: pixel number `pixel` of unit u in row r."""
-        lanes, pool = self.family.lanes, self.work.pool
-        columns = shape.columns // pool[1]
-        pixels = next(unit for unit in self.family.units if columns % unit == 0)
-        found = ""
-        for down in range(pool[0]):
-            for across in range(pool[1]):
-                at = (
-                    f"(((r * {pool[0]} + {down}) * {shape.columns}"
-                    f" + (u * {pixels} + {pixel}) * {pool[1]} + {across})"
-                    f" * {shape.blocks} + j) * {lanes}"
-                )
-                one = f"acc[T.Ramp({at}, 1, {lanes})]"
-                found = f"T.max({found}, {one})" if found else one
-        return found
-
     def _args(self) -> list[Arg]:
-        work, x, y = self.work, self.work.x, self.work.y
+        work, x = self.work, self.work.x
         start = x.at(-work.begins[0], -work.begins[1])
-        args = [
+        return [
             Arg("X", x.name, (x.size,), x.dtype, start),
             constant("W", self._weights()),
-            constant("B", self._by_block(work.bias)),
+            constant("B", self.finish.by_block(work.bias)),
+            *self.finish.args(),
         ]
-        args += [
-            constant(self.scales[id(term)], self._by_block(term.multiplier))
-            for ending in work.endings
-            for term in ending.terms
-            if id(term) in self.scales
-        ]
-        args += [
-            Arg(f"R{i}", plane.name, (plane.size,), plane.dtype, plane.origin)
-            for i, plane in enumerate(work.operands)
-        ]
-        return [*args, Arg("Y", y.name, (y.size,), y.dtype, y.origin)]
 
     def _weights(self) -> Array:
         """Groups one after the other; in each, tiles of blocks one after the other."""
@@ -300,25 +219,6 @@ class _Kernel:
             for span in self.channels:
                 for i in range(span.count):
                     first = span.start + i * span.size
-                    starts = self.starts[first : first + span.size]
+                    starts = self.finish.starts[first : first + span.size]
                     parts.append(family.pack(group, starts).reshape(-1))
         return np.concatenate(parts).astype(family.weight_dtype)
-
-    def _by_block(self, values: Array) -> Array:
-        """[O] => [groups * blocks * lanes], as the blocks lie."""
-        lanes, parts = self.family.lanes, list[Array]()
-        for group in np.split(values, self.work.group):
-            room = np.zeros(len(group) + lanes, values.dtype)
-            room[: len(group)] = group
-            parts += [room[start : start + lanes] for start in self.starts]
-        return np.concatenate(parts)
-
-    def _call(self, text: str, result: str, *operands: str) -> str:
-        """A call of a function of `vector_ir`, which the kernel then imports."""
-        self.functions.append(text)
-        return f'T.call_extern("{result}", "{vector_ir.name_of(text)}", {", ".join(operands)})'
-
-
-def element_of(dtype: str) -> str:
-    """LLVM's name of an integer type."""
-    return f"i{8 * np.dtype(dtype).itemsize}"

@@ -1,0 +1,192 @@
+"""The end of a tile, whatever summed it: pool, bring back to 8 bits, store.
+
+Sums lie in the local buffer `acc`, [rows, columns, blocks, lanes] of int32. Some neighbouring
+pixels of y make a unit, whose vectors of channels end as one vector.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from joulecut.targets.cpu.epilogue import float32
+from joulecut.targets.cpu.nhwc import vector_ir
+from joulecut.targets.cpu.nhwc.ending import Ending, Term, ended
+from joulecut.targets.cpu.nhwc.plane import Plane
+from joulecut.targets.cpu.script import Arg, Array, constant, nest
+
+
+@dataclass(frozen=True)
+class Layer:
+    """What is known of the end of a layer.
+
+    Attributes:
+        y: what is stored, pooled.
+        operands: planes that endings read, shaped like y.
+        endings: none stores the int32 sums.
+        pool: rows and columns of which the maximum is taken.
+        group: groups of channels, each of which fills its own vectors.
+        outputs: channels of a group.
+        lanes: channels of an accumulator.
+        units: pixels that may end together; the first that divides a row of a tile is taken.
+    """
+
+    y: Plane
+    operands: tuple[Plane, ...]
+    endings: tuple[Ending, ...]
+    pool: tuple[int, int]
+    group: int
+    outputs: int
+    lanes: int
+    units: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Spot:
+    """Where a tile of y begins, as expressions.
+
+    Attributes:
+        sample: of the batch.
+        row: of y.
+        column: of y.
+        block: vector of channels in the group.
+        group: of channels.
+    """
+
+    sample: str
+    row: str
+    column: str
+    block: str
+    group: str = "0"
+
+
+class Finish:
+    """Texts of the ends of a kernel's tiles, and the arguments and functions that they need.
+
+    Attributes:
+        blocks: vectors of channels in a group.
+        starts: their first channels; the last starts early enough to fit.
+        functions: LLVM functions that the texts call.
+    """
+
+    def __init__(self, layer: Layer) -> None:
+        self.layer = layer
+        lanes, outputs = layer.lanes, layer.outputs
+        self.blocks = -(-outputs // lanes)
+        self.starts = [max(0, min(b * lanes, outputs - lanes)) for b in range(self.blocks)]
+        self.functions: list[str] = []
+        self._kept = min(lanes, outputs)
+        terms = [term for ending in layer.endings for term in ending.terms]
+        self._scales = {
+            id(term): f"M{i}" for i, term in enumerate(terms) if term.multiplier.size > 1
+        }
+
+    def text(self, rows: int, columns: int, blocks: int, spot: Spot) -> str:
+        """Statements that finish a tile.
+
+        Args:
+            rows: of y, as are columns.
+            columns: of the tile.
+            blocks: vectors of channels of the tile.
+            spot: where it begins.
+        """
+        layer, lanes = self.layer, self.layer.lanes
+        pixels = next(unit for unit in layer.units if columns % unit == 0)
+        wide = pixels * lanes
+        sums = [self._pooled(columns, blocks, f"(u * {pixels} + {p})") for p in range(pixels)]
+        if pixels > 1:
+            joined = self._call(vector_ir.join(pixels, lanes, "i32"), f"int32x{wide}", *sums)
+        else:
+            (joined,) = sums
+        channel = f"({spot.block} + j) * {lanes}"
+        if layer.outputs > lanes and layer.outputs % lanes:
+            channel = f"T.min({channel}, {layer.outputs - lanes})"
+        channel = f"{channel} + {spot.group} * {layer.outputs}"
+
+        def at(plane: Plane) -> str:
+            return (
+                f"({spot.sample}) * {plane.sample} + ({spot.row} + r) * {plane.row}"
+                f" + ({spot.column} + u * {pixels}) * {plane.pixel} + {channel}"
+            )
+
+        def load(i: int) -> str:
+            plane = layer.operands[i]
+            text = vector_ir.load(pixels, lanes, element_of(plane.dtype))
+            address = f"T.address_of(R{i}[{at(plane)}])"
+            raw = self._call(text, f"{plane.dtype}x{wide}", address, f"{plane.pixel}")
+            return f'T.cast({raw}, "int32x{wide}")'
+
+        def scale_of(term: Term) -> str:
+            name = self._scales.get(id(term))
+            if name is None:
+                return f"T.Broadcast({float32(float(term.multiplier.flat[0]))}, {wide})"
+            block = f"{spot.group} * {self.blocks} + {spot.block} + j"
+            scale = f"{name}[T.Ramp(({block}) * {lanes}, 1, {lanes})]"
+            if pixels == 1:
+                return scale
+            return self._call(
+                vector_ir.repeat(pixels, lanes, "float"), f"float32x{wide}", scale
+            )
+
+        def rounded(real: str) -> str:
+            return self._call(vector_ir.rounding(wide), f"float32x{wide}", real)
+
+        y = layer.y
+        value = ended(layer.endings, joined, wide, load, scale_of, rounded)
+        text = vector_ir.store(pixels, lanes, self._kept, element_of(y.dtype))
+        address = f"T.address_of(Y[{at(y)}])"
+        stored = self._call(text, "int32", address, f"{y.pixel}", value)
+        loops = [
+            f"r in T.unroll({rows})",
+            f"u in T.unroll({columns // pixels})",
+            f"j in T.unroll({blocks})",
+        ]
+        return nest(loops, f"T.evaluate({stored})")
+
+    def args(self) -> list[Arg]:
+        """Scales, operands and y: the last arguments of the kernel."""
+        layer = self.layer
+        scales = [
+            constant(self._scales[id(term)], self.by_block(term.multiplier))
+            for ending in layer.endings
+            for term in ending.terms
+            if id(term) in self._scales
+        ]
+        operands = [
+            Arg(f"R{i}", plane.name, (plane.size,), plane.dtype, plane.origin)
+            for i, plane in enumerate(layer.operands)
+        ]
+        y = layer.y
+        return [*scales, *operands, Arg("Y", y.name, (y.size,), y.dtype, y.origin)]
+
+    def by_block(self, values: Array) -> Array:
+        """[O] => [groups * blocks * lanes], as the blocks lie."""
+        lanes, parts = self.layer.lanes, list[Array]()
+        for group in np.split(values, self.layer.group):
+            room = np.zeros(len(group) + lanes, values.dtype)
+            room[: len(group)] = group
+            parts += [room[start : start + lanes] for start in self.starts]
+        return np.concatenate(parts)
+
+    def _pooled(self, columns: int, blocks: int, pixel: str) -> str:
+        """The largest sum of a window: that of a pixel of y in row r."""
+        lanes, (down, across) = self.layer.lanes, self.layer.pool
+        found = ""
+        for i in range(down):
+            for j in range(across):
+                row, column = f"(r * {down} + {i})", f"({pixel} * {across} + {j})"
+                at = f"(({row} * {columns * across} + {column}) * {blocks} + j) * {lanes}"
+                one = f"acc[T.Ramp({at}, 1, {lanes})]"
+                found = f"T.max({found}, {one})" if found else one
+        return found
+
+    def _call(self, text: str, result: str, *operands: str) -> str:
+        """A call of a function of `vector_ir`, which the kernel then imports."""
+        self.functions.append(text)
+        return f'T.call_extern("{result}", "{vector_ir.name_of(text)}", {", ".join(operands)})'
+
+
+def element_of(dtype: str) -> str:
+    """LLVM's name of an integer type."""
+    return f"i{8 * np.dtype(dtype).itemsize}"
