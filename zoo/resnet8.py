@@ -13,11 +13,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from joulecut.zoo.initial import seeded
+from joulecut.zoo.initial import he_start, seeded
 from joulecut.zoo.quantizers import conv, dense, pixels, real, relu, signed, unsigned
 
 INPUT_SHAPE = (1, 3, 32, 32)
 STACK_CHANNELS = (16, 32, 64)
+MACS = 12_501_632
 
 
 class ResidualStack(nn.Module):
@@ -81,3 +82,40 @@ def resnet8(bits: int = 8, seed: int = 0) -> nn.Module:
     """
     with seeded(seed):
         return ResNet8(bits)
+
+
+class FloatStack(nn.Module):
+    """`ResidualStack` without quantizers, with its batch normalizations."""
+
+    def __init__(self, channels: int, out: int, stride: int):
+        super().__init__()
+        self.conv1 = he_start(nn.Conv2d(channels, out, 3, stride=stride, padding=1))
+        self.norm1 = nn.BatchNorm2d(out)
+        self.conv2 = he_start(nn.Conv2d(out, out, 3, padding=1))
+        self.norm2 = nn.BatchNorm2d(out)
+        self.relu = nn.ReLU()
+        self.shortcut: nn.Module | None = None
+        if stride != 1 or channels != out:
+            self.shortcut = he_start(nn.Conv2d(channels, out, 1, stride=stride))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """[N, out, H/stride, W/stride]."""
+        branch = self.norm2(self.conv2(self.relu(self.norm1(self.conv1(x)))))
+        return self.relu(branch + (x if self.shortcut is None else self.shortcut(x)))
+
+
+def float_resnet8(seed: int = 0) -> nn.Module:
+    """Float logits [N, 10] of images [N, 3, 32, 32], with seeded weights, in eval mode."""
+    with seeded(seed):
+        first = STACK_CHANNELS[0]
+        return nn.Sequential(
+            he_start(nn.Conv2d(INPUT_SHAPE[1], first, 3, padding=1)),
+            nn.BatchNorm2d(first),
+            nn.ReLU(),
+            FloatStack(first, STACK_CHANNELS[0], 1),
+            FloatStack(STACK_CHANNELS[0], STACK_CHANNELS[1], 2),
+            FloatStack(STACK_CHANNELS[1], STACK_CHANNELS[2], 2),
+            nn.AvgPool2d(8),
+            nn.Flatten(),
+            nn.Linear(STACK_CHANNELS[-1], 10),
+        ).eval()
