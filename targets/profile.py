@@ -1,10 +1,12 @@
 """What a built part costs on a device, layer by layer, with the modelled energy beside it.
 
-A part that codes what it sends has one row more, which says what that costs.
+A part that codes what it sends has one row more, which says what that costs. Where a device
+counts instead of timing, a modelled latency of the board stands beside the counts.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -13,15 +15,20 @@ import numpy as np
 
 from joulecut.compiler.bundle import Bundle
 from joulecut.compiler.cost import Cost, cost_of_layer
-from joulecut.compiler.errors import ConfigError
+from joulecut.compiler.errors import ConfigError, UntrustedInputError
 from joulecut.compiler.layers import layers
 from joulecut.compiler.profile import LayerProfile, Profile, Quantity
 from joulecut.hw.energy_table import EnergyTable, load_table
 from joulecut.hw.radio import RadioLink
+from joulecut.targets.base import Target, target
+from joulecut.targets.cores import Core, core_of
 from joulecut.targets.devices.device import Device, device, device_for
 from joulecut.targets.devices.protocol import CODING
+from joulecut.targets.devices.qemu import QemuDevice
+from joulecut.targets.latency import has_counts, modelled
 from joulecut.targets.opened import Opened, opened
 from joulecut.targets.price import price
+from joulecut.targets.split import Side
 from joulecut.targets.verify import expected_of
 
 
@@ -33,6 +40,9 @@ def profile(
     energy: EnergyTable | str = "horowitz_45nm",
     feeds: Mapping[str, np.ndarray] | None = None,
     repeats: int = 20,
+    board: str | None = None,
+    clock_hz: float | None = None,
+    kernel_cpi: Mapping[str, float] | None = None,
 ) -> Profile:
     """Profile one part of a bundle.
 
@@ -45,9 +55,13 @@ def profile(
         feeds: N samples for each input of the whole, of which the first is run; None for the
             vectors in the bundle.
         repeats: runs of each layer on a device that has a clock.
+        board: the target whose latency is modelled from counts; None: the part's own. Without a
+            clock there is no such latency.
+        clock_hz: the clock that is modelled; None: the fact of the board.
+        kernel_cpi: cycles per instruction of kernels, by symbol; see `latency.modelled`.
 
     Raises:
-        ConfigError: the part, the device, the table or a feed is not usable.
+        ConfigError: the part, the device, the board, the table or a feed is not usable.
         UntrustedInputError: the bundle is corrupt.
         DeviceError: the part cannot run on the device.
     """
@@ -55,23 +69,35 @@ def profile(
         raise ConfigError(f"part must be edge or cloud, not '{part}'")
     table = energy if isinstance(energy, EnergyTable) else load_table(energy)
     with opened(bundle) as held:
-        return _profile(held, part, device, table, feeds, repeats)
+        side = held.split.edge if part == "edge" else held.split.cloud
+        model = _core_and_clock(side.target, board, clock_hz)
+        place = _place(device) or device_for(side.target)
+        if model is not None and isinstance(place, QemuDevice):
+            place = replace(place, caches=model[0].caches)
+        found = _profile(held, side, place, table, feeds, repeats)
+        if model is None or not has_counts(found):
+            if board is not None:
+                raise ConfigError(
+                    f"device must count for a latency of board '{board}' to be modelled, and "
+                    f"{found.device} does not; use qemu:{side.target.arch}"
+                )
+            return found
+        symbols = _symbols(side.directory) if kernel_cpi else None
+        return modelled(found, *model, kernel_cpi=kernel_cpi, symbols=symbols)
 
 
 def _profile(
     held: Opened,
-    part: str,
-    where: Device | str | None,
+    side: Side,
+    place: Device,
     table: EnergyTable,
     feeds: Mapping[str, np.ndarray] | None,
     repeats: int,
 ) -> Profile:
-    side = held.split.edge if part == "edge" else held.split.cloud
-    place = _place(where) or device_for(side.target)
     samples = held.inputs() if feeds is None else feeds
     first = {name: np.asarray(feed)[:1] for name, feed in samples.items()}
     case = expected_of(held.split, first)
-    known = {**first, **case.sides[part]}
+    known = {**first, **case.sides[side.name]}
     fed = {spec.name: known[spec.name] for spec in side.signature.fed}
     found = place.profile(side.directory, fed, side.signature, repeats)
     prices = {layer.name: _priced(cost_of_layer(layer), table) for layer in layers(side.graph)}
@@ -91,6 +117,38 @@ _UNPRICED = {"macs": Quantity(0, "1", "modelled"), "energy": Quantity(0, "pJ", "
 
 def _place(where: Device | str | None) -> Device | None:
     return device(where) if isinstance(where, str) else where
+
+
+def _core_and_clock(
+    built_for: Target, board: str | None, clock_hz: float | None
+) -> tuple[Core, float] | None:
+    """What a latency is modelled of; None if the part's own target leaves it open."""
+    place = built_for if board is None else target(board)
+    if place.arch != built_for.arch:
+        raise ConfigError(
+            f"board must be {built_for.arch}, as the part is, not '{place.name}' of {place.arch}"
+        )
+    core = core_of(place)
+    fact = place.facts.get("clock_hz")
+    clock = clock_hz if clock_hz is not None else fact.value if fact is not None else None
+    if core is not None and clock is not None:
+        return core, clock
+    if board is None and clock_hz is None:
+        return None
+    missing = "clock; give one in Hz" if core else "core in targets/cores; choose another board"
+    raise ConfigError(f"'{place.name}' must name its {missing}")
+
+
+def _symbols(part: Path) -> dict[str, list[str]]:
+    """The kernels of each layer of a built part."""
+    path = part / "layers.json"
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8"))["layers"]
+        return {str(row["name"]): [str(symbol) for symbol in row["symbols"]] for row in rows}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UntrustedInputError(
+            f"{path} must list layers with name and symbols; {error!r} in the way"
+        ) from error
 
 
 def _priced(cost: Cost, table: EnergyTable) -> dict[str, Quantity]:

@@ -22,6 +22,13 @@ def profile(
         str, typer.Option("--energy", help="Energy table: a name or a TOML file.")
     ] = "horowitz_45nm",
     repeats: Annotated[int, typer.Option(help="Runs of each layer on a timed device.")] = 20,
+    board: Annotated[
+        str | None,
+        typer.Option(help="Target whose latency is modelled from counts; default: the part's."),
+    ] = None,
+    clock: Annotated[
+        float | None, typer.Option(help="Clock in Hz of that model; default: the board's.")
+    ] = None,
     trace: Annotated[
         Path | None, typer.Option(help="Write a Chrome trace here, for a trace viewer.")
     ] = None,
@@ -33,7 +40,13 @@ def profile(
     if part not in ("edge", "cloud"):
         raise ConfigError(f"--part must be edge or cloud, not '{part}'")
     result = profile_bundle(
-        bundle, part=part, device=device, energy=energy_table, repeats=repeats
+        bundle,
+        part=part,
+        device=device,
+        energy=energy_table,
+        repeats=repeats,
+        board=board,
+        clock_hz=clock,
     )
     if trace is not None:
         result.to_trace(trace)
@@ -44,9 +57,19 @@ def profile(
     rows = result.to_rows()
     table(
         f"{part} on {result.device} ({result.machine})",
-        tuple(rows[0]),
-        [tuple(row.values()) for row in rows],
+        [_heading(key) for key in rows[0]],
+        [[_cell(value) for value in row.values()] for row in rows],
         left=2,
     )
     for note in result.notes:
         errors.print(f"[dim]{note}[/]")
+
+
+def _heading(key: str) -> str:
+    """`latency [ns, modelled]` in two lines, without what the table takes for markup."""
+    return key.replace(" [", "\n").removesuffix("]")
+
+
+def _cell(value: str | float) -> str | float:
+    """A tenth of a unit is more than a model or a clock knows."""
+    return f"{value:.1f}".removesuffix(".0") if isinstance(value, float) else value
