@@ -90,7 +90,8 @@ class Target:
         llvm: options of LLVM: mtriple, mcpu and, where needed, mattr, mfloat-abi, mabi.
         toolchain: how C is compiled for it.
         emulator: how its programs run elsewhere.
-        vectors: what kernels must know.
+        kernels: the kernels over planes that it has, by name, or "portable".
+        vectors: what portable kernels must know.
         facts: numbers of the board, such as `clock_hz`, if one is meant.
     """
 
@@ -101,6 +102,7 @@ class Target:
     llvm: Mapping[str, str | tuple[str, ...]]
     toolchain: Toolchain
     emulator: Emulator
+    kernels: str
     vectors: Vectors
     facts: Mapping[str, Fact]
 
@@ -143,6 +145,7 @@ def read_target(path: Path) -> Target:
             llvm={key: _frozen(value) for key, value in fields.pop("llvm").items()},
             toolchain=Toolchain(**{k: _frozen(v) for k, v in fields.pop("toolchain").items()}),
             emulator=Emulator(**fields.pop("emulator")),
+            kernels=fields.pop("kernels"),
             vectors=Vectors(**fields.pop("vectors")),
             facts={name: Fact(**fact) for name, fact in fields.pop("facts", {}).items()},
             **fields,

@@ -50,7 +50,9 @@ def run_here(built: BuiltPart, feeds: Mapping[str, np.ndarray], *, shift: int = 
 
     def observe(_: object, layer: int, output: int, nbytes: int) -> None:
         spec = built.layers[layer].output
-        found[spec.name] = _array(ctypes.string_at(output, nbytes), spec)
+        dense = ctypes.create_string_buffer(nbytes)
+        library.model_read_layer(layer, ctypes.c_void_p(output), dense)
+        found[spec.name] = _array(dense.raw, spec)
 
     inputs, outputs = _pointers(given), _pointers(made)
     run: Any = library.model_run_observed

@@ -19,7 +19,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from joulecut.compiler.graph import Graph, input_specs, output_specs, spec_of
-from joulecut.compiler.layers import layers
 from joulecut.compiler.link_code import LinkCode
 from joulecut.compiler.quant import TensorSpec
 from joulecut.targets.base import Target
@@ -28,8 +27,10 @@ from joulecut.targets.cpu.coder import coder_object, write_sources
 from joulecut.targets.cpu.driver import EXPORTS, constants_assembly, driver, header
 from joulecut.targets.cpu.layout import Layout, lay_out
 from joulecut.targets.cpu.link import NO_LINK, LinkLayout, link_table
-from joulecut.targets.cpu.lower import Lowered, lower
-from joulecut.targets.cpu.script import Tiling
+from joulecut.targets.cpu.lower import Lowered
+from joulecut.targets.cpu.nhwc.kernels import PORTABLE, Kernels, kernels
+from joulecut.targets.cpu.part import lower_part
+from joulecut.targets.cpu.script import Step, Tiling
 from joulecut.targets.cpu.toolchains import compiler, run
 
 Progress = Callable[[str], None]
@@ -53,6 +54,8 @@ class LayerReport:
     Attributes:
         name: of the layer, which is that of its output.
         kind: its operators.
+        layers: the names of the layers that were fused into it, in order; its own is the last.
+        kernel: which kernel it is and, if it is a portable one, why.
         symbols: the kernels that it calls; none if it only renames bytes.
         macs: products that it sums.
         integer: false for elementwise nodes on floats.
@@ -61,6 +64,8 @@ class LayerReport:
 
     name: str
     kind: str
+    layers: tuple[str, ...]
+    kernel: str
     symbols: tuple[str, ...]
     macs: int
     integer: bool
@@ -118,9 +123,9 @@ def build_part(
         DeviceError: the target's C compiler is missing or refuses.
     """
     gcc = compiler(target)  # first, because it is the cheapest thing that can be missing
-    lowered = [lower(layer, tiling_of(target)) for layer in layers(graph)]
+    lowered = lower_part(graph, tiling_of(target), kernels_of(target))
     layout = lay_out(graph, lowered)
-    steps = [step for work in lowered for step in work.steps]
+    steps = [step for work in lowered for step in work.steps if isinstance(step, Step)]
     objects = object_files(steps, target, cache_dir or default_cache_dir(), progress)
     inputs, outputs = input_specs(graph), output_specs(graph)
     crossing = NO_LINK if link is None else LinkLayout.of(link.specs, inputs, outputs)
@@ -129,7 +134,7 @@ def build_part(
         "model.c": driver(
             layout.stages,
             layout.copies,
-            {step.symbol: len(step.args) for step in steps},
+            {step.symbol: (len(step.args), step.tasks > 0) for step in steps},
             inputs,
             outputs,
         ),
@@ -160,11 +165,23 @@ def tiling_of(target: Target) -> Tiling:
     return Tiling(vectors.lanes, vectors.rows, vectors.narrow_products, exact)
 
 
+def kernels_of(target: Target) -> Kernels | None:
+    """The kernels over planes that the target has."""
+    return None if target.kernels == PORTABLE else kernels(target.kernels)
+
+
 def _report(work: Lowered) -> LayerReport:
-    layer = work.layer
-    symbols = tuple(step.symbol for step in work.steps)
-    output = spec_of(layer.output)
-    return LayerReport(layer.name, layer.kind, symbols, work.macs, work.is_integer, output)
+    symbols = tuple(step.symbol for step in work.steps if isinstance(step, Step))
+    return LayerReport(
+        work.name,
+        work.kind,
+        tuple(layer.name for layer in work.layers),
+        work.kernel,
+        symbols,
+        work.macs,
+        work.is_integer,
+        spec_of(work.output),
+    )
 
 
 def _json(built: BuiltPart) -> str:
@@ -172,6 +189,8 @@ def _json(built: BuiltPart) -> str:
         {
             "name": layer.name,
             "kind": layer.kind,
+            "layers": list(layer.layers),
+            "kernel": layer.kernel,
             "symbols": list(layer.symbols),
             "macs": layer.macs,
             "integer": layer.integer,

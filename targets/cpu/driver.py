@@ -10,9 +10,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from joulecut.compiler.quant import TensorSpec
 from joulecut.targets.cpu.link import NO_LINK, LinkLayout
 from joulecut.targets.cpu.memory import ALIGNMENT_BYTES
+from joulecut.targets.cpu.nhwc.plane import Plane
 
 
 @dataclass(frozen=True)
@@ -23,11 +26,26 @@ class Call:
         symbol: of the kernel; None stands for memcpy(last, first, nbytes).
         pointers: C expressions.
         nbytes: what a copy copies.
+        tasks: how many the kernel has, if it runs by tasks.
     """
 
     symbol: str | None
     pointers: tuple[str, ...]
     nbytes: int = 0
+    tasks: int = 0
+
+
+@dataclass(frozen=True)
+class Fill:
+    """The zero point written around a plane.
+
+    Attributes:
+        pointer: C expression of where the buffer begins.
+        plane: what lies there.
+    """
+
+    pointer: str
+    plane: Plane
 
 
 @dataclass(frozen=True)
@@ -38,15 +56,17 @@ class Stage:
         name: of the layer.
         kind: its operators.
         calls: in order.
-        output: C expression of a pointer to its output.
-        nbytes: size of its output.
+        output: C expression of a pointer to the first element of its output.
+        spec: its output.
+        plane: how the output lies; None if it is dense.
     """
 
     name: str
     kind: str
-    calls: tuple[Call, ...]
+    calls: tuple[Call | Fill, ...]
     output: str
-    nbytes: int
+    spec: TensorSpec
+    plane: Plane | None = None
 
 
 def header(
@@ -83,8 +103,12 @@ def header(
 extern "C" {{
 #endif
 
-/* Called after every layer with what the layer made, @output[@nbytes]. */
+/* Called after every layer with what the layer made: @nbytes as a dense tensor, which
+ * model_read_layer(layer, output, ..) gives. */
 typedef void (*model_observer)(void *user, int32_t layer, const void *output, size_t nbytes);
+
+/* Writes the tensor that an observer is shown as @output to @dense[model_layer_bytes[layer]]. */
+void model_read_layer(int32_t layer, const void *output, void *dense);
 
 /* Computes @outputs from @inputs; returns 0.  @arena[MODEL_ARENA_BYTES], aligned to
  * MODEL_ARENA_ALIGNMENT, holds what is between; it needs no initialization, and calls with
@@ -135,7 +159,7 @@ extern const int32_t model_link_sources[];
 def driver(
     stages: Sequence[Stage],
     copies: Sequence[Call],
-    arity: Mapping[str, int],
+    arity: Mapping[str, tuple[int, bool]],
     inputs: Sequence[TensorSpec],
     outputs: Sequence[TensorSpec],
 ) -> str:
@@ -144,13 +168,13 @@ def driver(
     Args:
         stages: the layers in order.
         copies: what follows the last layer.
-        arity: number of pointers of every kernel.
+        arity: number of pointers of every kernel, and does it run by tasks.
         inputs: of the part.
         outputs: of the part.
     """
     kernels = "\n".join(
-        f"extern int32_t {symbol}({', '.join(['const void *'] * (count - 1) + ['void *'])});"
-        for symbol, count in sorted(arity.items())
+        f"extern int32_t {symbol}({_parameters(*shape)});"
+        for symbol, shape in sorted(arity.items())
     )
     body = "\n".join(_stage(number, stage) for number, stage in enumerate(stages))
     body += "".join(f"\n    {_call(copy)}" for copy in copies)
@@ -171,9 +195,11 @@ const int32_t model_num_outputs = MODEL_NUM_OUTPUTS;
 const int32_t model_num_layers = {len(stages)};
 const size_t model_input_bytes[] = {_table([str(spec.nbytes) for spec in inputs])};
 const size_t model_output_bytes[] = {_table([str(spec.nbytes) for spec in outputs])};
-const size_t model_layer_bytes[] = {_table([str(stage.nbytes) for stage in stages])};
+const size_t model_layer_bytes[] = {_table([str(stage.spec.nbytes) for stage in stages])};
 const char *const model_layer_names[] = {_table(names)};
 
+{_READ_LAYER.replace("FORMS", _table([_form(stage) for stage in stages]))}
+{_FILL if any(_fills(stages)) else ""}{_FILL_WIDE if any(map(_is_wide, _fills(stages))) else ""}
 __attribute__((noinline, noclone)) void model_hook(int32_t layer) {{
     __asm__ volatile("" : : "r"(layer) : "memory");
 }}
@@ -219,7 +245,7 @@ def comment(text: str) -> str:
 
 def _stage(number: int, stage: Stage) -> str:
     calls = "\n".join(f"    {_call(call)}" for call in stage.calls)
-    shown = f"observer(user, {number}, {stage.output}, {stage.nbytes})"
+    shown = f"observer(user, {number}, {stage.output}, {stage.spec.nbytes})"
     return "\n".join(
         part
         for part in (
@@ -232,11 +258,135 @@ def _stage(number: int, stage: Stage) -> str:
     )
 
 
-def _call(call: Call) -> str:
+_READ_LAYER = """\
+/* Where element (n, c, h, w) of a layer's output lies: at the sum of index times stride, in bytes.
+ * What is stored is the integer plus a shift; no counts: the tensor is dense. */
+static const struct {
+    int32_t counts[4];
+    ptrdiff_t strides[4];
+    int32_t stored_bytes, is_signed, dense_bytes, shift;
+} forms[] = FORMS;
+
+void model_read_layer(int32_t layer, const void *output, void *dense) {
+    const uint8_t *const from = output;
+    uint8_t *to = dense;
+    const int32_t *const count = forms[layer].counts;
+    const ptrdiff_t *const stride = forms[layer].strides;
+    if (count[0] == 0) {
+        memcpy(dense, output, model_layer_bytes[layer]);
+        return;
+    }
+    for (int32_t n = 0; n < count[0]; n++)
+        for (int32_t c = 0; c < count[1]; c++)
+            for (int32_t h = 0; h < count[2]; h++)
+                for (int32_t w = 0; w < count[3]; w++) {
+                    const uint8_t *const p =
+                        from + n * stride[0] + c * stride[1] + h * stride[2] + w * stride[3];
+                    int32_t value = 0;
+                    int16_t half;
+                    if (forms[layer].stored_bytes == 4)
+                        memcpy(&value, p, 4);
+                    else if (forms[layer].stored_bytes == 2)
+                        memcpy(&half, p, 2), value = half;
+                    else
+                        value = forms[layer].is_signed ? (int8_t)*p : *p;
+                    value -= forms[layer].shift;
+                    if (forms[layer].dense_bytes == 1)
+                        *to = (uint8_t)value;
+                    else
+                        memcpy(to, &value, 4);
+                    to += forms[layer].dense_bytes;
+                }
+}
+"""
+_FILL = """
+/* Fills what is around @samples x @rows runs of @inside bytes: @first bytes before the first run
+ * of a sample, @gap between runs, @last after the last. */
+static void fill_border(uint8_t *p, int value, int32_t samples, int32_t rows, size_t first,
+                        size_t inside, size_t gap, size_t last) {
+    for (int32_t n = 0; n < samples; n++) {
+        memset(p, value, first);
+        p += first + inside;
+        for (int32_t h = 1; h < rows; h++) {
+            memset(p, value, gap);
+            p += gap + inside;
+        }
+        memset(p, value, last);
+        p += last;
+    }
+}
+"""
+_FILL_WIDE = """
+static uint8_t *fill_wide(uint8_t *p, int value, size_t nbytes) {
+    int16_t *q = (int16_t *)p;
+    for (size_t i = 0; i < nbytes / 2; i++) q[i] = (int16_t)value;
+    return p + nbytes;
+}
+
+/* The same for elements of two bytes. */
+static void fill_wide_border(uint8_t *p, int value, int32_t samples, int32_t rows, size_t first,
+                             size_t inside, size_t gap, size_t last) {
+    for (int32_t n = 0; n < samples; n++) {
+        p = fill_wide(p, value, first) + inside;
+        for (int32_t h = 1; h < rows; h++) p = fill_wide(p, value, gap) + inside;
+        p = fill_wide(p, value, last);
+    }
+}
+"""
+
+
+def _form(stage: Stage) -> str:
+    """A row of `forms`."""
+    plane = stage.plane
+    if plane is None:
+        return "{{0}, {0}, 0, 0, 0, 0}"
+    counts = (plane.batch, plane.channels, plane.rows, plane.columns)
+    strides = (plane.sample, 1, plane.row, plane.pixel)
+    size = plane.itemsize
+    numbers = ", ".join(str(size * stride) for stride in strides)
+    dense = np.dtype(stage.spec.dtype).itemsize
+    signed = int(plane.dtype != "uint8")
+    return (
+        f"{{{{{', '.join(map(str, counts))}}}, {{{numbers}}}, "
+        f"{size}, {signed}, {dense}, {plane.shift}}}"
+    )
+
+
+def _fills(stages: Sequence[Stage]) -> list[Fill]:
+    return [call for stage in stages for call in stage.calls if isinstance(call, Fill)]
+
+
+def _is_wide(fill: Fill) -> bool:
+    return fill.plane.itemsize == 2
+
+
+def _call(call: Call | Fill) -> str:
+    if isinstance(call, Fill):
+        return _filled(call)
     *read, written = call.pointers
     if call.symbol is None:
         return f"memcpy({written}, {read[0]}, {call.nbytes});"
-    return f"status |= {call.symbol}({', '.join(call.pointers)});"
+    words = [*call.pointers, *(["0", str(call.tasks)] if call.tasks else [])]
+    return f"status |= {call.symbol}({', '.join(words)});"
+
+
+def _filled(fill: Fill) -> str:
+    plane, border = fill.plane, fill.plane.border
+    between = (border.left + border.right) * plane.pixel
+    sizes = (
+        border.above * plane.row + border.left * plane.pixel,
+        plane.columns * plane.pixel,
+        between,
+        border.below * plane.row + border.right * plane.pixel,
+    )
+    numbers = ", ".join(str(size * plane.itemsize) for size in sizes)
+    name = "fill_wide_border" if _is_wide(fill) else "fill_border"
+    return f"{name}({fill.pointer}, {plane.fill}, {plane.batch}, {plane.rows}, {numbers});"
+
+
+def _parameters(pointers: int, by_tasks: bool) -> str:
+    words = ["const void *"] * (pointers - 1) + ["void *"]
+    return ", ".join([*words, *(["int32_t", "int32_t"] if by_tasks else [])])
 
 
 def _table(items: Sequence[str]) -> str:

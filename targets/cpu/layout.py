@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from joulecut.compiler.graph import Graph, Value, constant_of, input_specs, name_of, spec_of
-from joulecut.targets.cpu.driver import Call, Stage
+from joulecut.targets.cpu.driver import Call, Fill, Stage
 from joulecut.targets.cpu.lower import Lowered
 from joulecut.targets.cpu.memory import Arena, Life, aligned, plan_arena
+from joulecut.targets.cpu.nhwc.plane import BorderFill
 from joulecut.targets.cpu.script import Array
+
+
+SLACK_BYTES = 64  # kernels over planes read, but never use, so far beyond a buffer
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,7 @@ def lay_out(graph: Graph, lowered: Sequence[Lowered]) -> Layout:
     A layer writes an output of the part where the caller wants it. What no layer writes there
     is copied: an output that is an input, a constant, another output or another name of one.
     """
-    made = {work.layer.name for work in lowered}
+    made = {work.name for work in lowered}
     written: dict[str, int] = {}
     late: list[tuple[Value, int]] = []
     for i, value in enumerate(graph.graph.outputs):
@@ -50,9 +54,11 @@ def lay_out(graph: Graph, lowered: Sequence[Lowered]) -> Layout:
     roots = _roots(lowered, written)
     lives = _lives(lowered, roots, places, late)
     arena = plan_arena(lives)
+    if any(work.shown is not None for work in lowered):
+        arena = replace(arena, nbytes=arena.nbytes + SLACK_BYTES)
     places |= {name: f"a + {offset}" for name, offset in arena.offsets.items()}
     pool = _Pool(places, roots)
-    stages = [_stage(work, pool, name=work.layer.name) for work in lowered]
+    stages = [_stage(work, pool) for work in lowered]
     copies = [
         Call(None, (pool.value(value), f"outputs[{i}]"), spec_of(value).nbytes)
         for value, i in late
@@ -64,8 +70,8 @@ def _roots(lowered: Sequence[Lowered], written: Mapping[str, int]) -> dict[str, 
     """Values that are other names of earlier bytes; an output is always bytes of its own."""
     roots: dict[str, Value] = {}
     for work in lowered:
-        if work.alias is not None and work.layer.name not in written:
-            roots[work.layer.name] = roots.get(name_of(work.alias), work.alias)
+        if work.alias is not None and work.name not in written:
+            roots[work.name] = roots.get(name_of(work.alias), work.alias)
     return roots
 
 
@@ -91,9 +97,15 @@ def _lives(
     step = 0
     for work in lowered:
         for each in work.steps:
-            for arg in each.args:
-                if isinstance(arg.source, str):
-                    touch(arg.source, arg.nbytes, step)
+            if isinstance(each, BorderFill):
+                touch(each.plane.name, each.plane.nbytes, step)
+            else:
+                for arg in each.args:
+                    if isinstance(arg.source, str):
+                        touch(arg.source, arg.nbytes, step)
+            step += 1
+        if work.shown is not None and not work.steps:
+            touch(work.shown.name, work.shown.nbytes, step)
             step += 1
         if work.alias is not None:
             if constant_of(work.alias) is None:
@@ -139,16 +151,35 @@ class _Pool:
         return bytes(self._data)
 
 
-def _stage(work: Lowered, pool: _Pool, *, name: str) -> Stage:
-    spec = spec_of(work.layer.output)
-    calls: list[Call] = []
+def _stage(work: Lowered, pool: _Pool) -> Stage:
+    spec = spec_of(work.output)
+    calls: list[Call | Fill] = []
     for step in work.steps:
+        if isinstance(step, BorderFill):
+            calls.append(Fill(pool.named(step.plane.name), step.plane))
+            continue
         pointers = (
             pool.named(arg.source) if isinstance(arg.source, str) else pool.array(arg.source)
             for arg in step.args
         )
-        calls.append(Call(step.symbol, tuple(pointers)))
-    output = pool.named(name)
+        places = (
+            _moved(pointer, arg.offset_bytes)
+            for pointer, arg in zip(pointers, step.args, strict=True)
+        )
+        calls.append(Call(step.symbol, tuple(places), tasks=step.tasks))
+    plane = work.shown
+    if plane is not None:
+        output = _moved(pool.named(plane.name), plane.origin * plane.itemsize)
+    else:
+        output = pool.named(work.name)
     if work.alias is not None and output != pool.value(work.alias):
         calls.append(Call(None, (pool.value(work.alias), output), spec.nbytes))
-    return Stage(name, work.layer.kind, tuple(calls), output, spec.nbytes)
+    return Stage(work.name, work.kind, tuple(calls), output, spec, plane)
+
+
+def _moved(pointer: str, nbytes: int) -> str:
+    """A pointer moved on; inputs and outputs are pointers to void."""
+    if nbytes == 0:
+        return pointer
+    is_void = pointer.startswith(("inputs[", "outputs["))
+    return f"(uint8_t *){pointer} + {nbytes}" if is_void else f"{pointer} + {nbytes}"

@@ -33,6 +33,7 @@ from joulecut.targets.cpu.elementwise import (
 )
 from joulecut.targets.cpu.epilogue import Ending
 from joulecut.targets.cpu.movement import bordered, joined, literal, strided, transposed
+from joulecut.targets.cpu.nhwc.plane import BorderFill, Plane
 from joulecut.targets.cpu.operands import (
     constant_input,
     ending_of,
@@ -49,30 +50,58 @@ RENAMING = frozenset({"Reshape", "Flatten", "Identity"})
 
 @dataclass(frozen=True)
 class Lowered:
-    """A layer as kernels.
+    """Layers that run as one, as kernels.
 
     Attributes:
-        layer: what is computed.
-        steps: in order; the last writes the output of the layer.
-        macs: products that the layer sums.
+        layers: what is computed; only the output of the last is ever stored.
+        steps: in order.
+        macs: products that the layers sum.
         alias: the value whose bytes are the output, if there are no steps.
+        shown: the plane that holds the output; None if it lies dense under its own name.
+        kernel: which kernel it is and, if it is a portable one, why.
     """
 
-    layer: Layer
-    steps: tuple[Step, ...]
+    layers: tuple[Layer, ...]
+    steps: tuple[Step | BorderFill, ...]
     macs: int = 0
     alias: Value | None = None
+    shown: Plane | None = None
+    kernel: str = ""
+
+    @property
+    def output(self) -> Value:
+        """What the layers make."""
+        return self.layers[-1].output
+
+    @property
+    def name(self) -> str:
+        """The name of what the layers make."""
+        return self.layers[-1].name
+
+    @property
+    def kind(self) -> str:
+        """The operators, for people."""
+        return "+".join(layer.kind for layer in self.layers)
 
     @property
     def is_integer(self) -> bool:
-        """Does the layer compute on integers, or at least end or start there?"""
-        return any(node.domain == "joulecut" for node in self.layer.nodes) or all(
-            dtype_of(value).kind != "f" for value in (*self.layer.inputs, self.layer.output)
-        )
+        """Do the layers compute on integers, or at least end or start there?"""
+        return all(map(_is_integer, self.layers))
 
 
-def lower(layer: Layer, tiling: Tiling) -> Lowered:
-    """The kernels of a layer.
+def _is_integer(layer: Layer) -> bool:
+    return any(node.domain == "joulecut" for node in layer.nodes) or all(
+        dtype_of(value).kind != "f" for value in (*layer.inputs, layer.output)
+    )
+
+
+def lower(layer: Layer, tiling: Tiling, reason: str = "") -> Lowered:
+    """The portable kernels of a layer.
+
+    Args:
+        layer: whose inputs and output are dense.
+        tiling: how vectors are filled.
+        reason: why it is these kernels that run.
 
     Raises:
         UnsupportedError: the layer holds what the kernels cannot do, by name.
@@ -80,9 +109,11 @@ def lower(layer: Layer, tiling: Tiling) -> Lowered:
     first, y = layer.nodes[0], layer.output
     if op_key(first) in RENAMING:
         (source, *_) = inputs_of(first)
-        return Lowered(layer, (), alias=source)
+        return Lowered((layer,), (), alias=source)
+    said = f"portable: {reason}" if reason else "portable"
     if op_key(first) not in ACCUMULATING:
-        return Lowered(layer, tuple(_moved(first, layer.name, tiling)))
+        steps = _moved(first, layer.name, tiling)
+        return Lowered((layer,), tuple(steps), kernel=said)
     absorber = layer.nodes[1] if len(layer.nodes) > 1 else None
     accumulator = first.outputs[0]
     if absorber is None:
@@ -93,7 +124,7 @@ def lower(layer: Layer, tiling: Tiling) -> Lowered:
     else:  # the accumulator is broadcast: it is computed once and read many times
         steps, macs = _accumulated(first, Ending(), accumulator, layer.name, tiling)
         steps += lower_ending(ending_of(absorber, None), y, tiling)
-    return Lowered(layer, tuple(steps), macs)
+    return Lowered((layer,), tuple(steps), macs, kernel=said)
 
 
 def _accumulated(

@@ -96,7 +96,7 @@ class LocalDevice:
     ) -> dict[str, np.ndarray]:
         """The output of every layer; see Device.trace."""
         library = _load(part)
-        recorder = _Recorder(read_layers(part))
+        recorder = _Recorder(read_layers(part), library.read_layer)
         observer = _OBSERVER(recorder.observe)
 
         def call(sample: _Sample) -> None:
@@ -129,6 +129,7 @@ class _Library:
     handle: ctypes.CDLL
     run: Callable[..., int]
     run_observed: Callable[..., int]
+    read_layer: Callable[..., None]
     arena_bytes: int
 
     def check(self, returned: int) -> None:
@@ -175,13 +176,16 @@ def _open(path: Path) -> _Library:
         try:
             library = ctypes.CDLL(copy)
             run, observed = library.model_run, library.model_run_observed
+            read_layer = library.model_read_layer
             arena_bytes = ctypes.c_size_t.in_dll(library, "model_arena_bytes").value
         except (OSError, AttributeError, ValueError) as error:
             raise DeviceError(f"{path} must be a built part's library; {error}") from error
     run.argtypes = [ctypes.c_void_p] * 3
     observed.argtypes = [*[ctypes.c_void_p] * 3, _OBSERVER, ctypes.c_void_p]
     run.restype = observed.restype = ctypes.c_int32
-    return _Library(path, library, run, observed, arena_bytes)
+    read_layer.argtypes = [ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p]
+    read_layer.restype = None
+    return _Library(path, library, run, observed, read_layer, arena_bytes)
 
 
 def _each(
@@ -223,7 +227,8 @@ def _each(
 class _Recorder:
     """Copies what the observer shows; an exception cannot cross C, so faults are kept."""
 
-    def __init__(self, layers: Sequence[BuiltLayer]) -> None:
+    def __init__(self, layers: Sequence[BuiltLayer], read_layer: Callable[..., None]) -> None:
+        self._read_layer = read_layer
         self._specs: list[TensorSpec] = [layer.output for layer in layers]
         self._seen: list[list[bytes]] = [[] for _ in layers]
         self._samples = 0
@@ -236,7 +241,9 @@ class _Recorder:
             spec = self._specs[layer]
             self._fault = f"layer '{spec.name}' must make {spec.nbytes} bytes, not {nbytes}"
         else:
-            self._seen[layer].append(ctypes.string_at(output, nbytes))
+            dense = ctypes.create_string_buffer(nbytes)
+            self._read_layer(layer, output, dense)
+            self._seen[layer].append(dense.raw)
 
     def end_sample(self) -> None:
         self._samples += 1

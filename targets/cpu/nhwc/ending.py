@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from joulecut.targets.cpu.epilogue import FLOOR, ROUNDER, ROUNDER_BITS, Integers, float32
+from joulecut.targets.cpu.nhwc.lanes import cast, kind, splat
 from joulecut.targets.cpu.script import Array
 
 Load = Callable[[int], str]  # number of an operand -> what a vector of it holds
@@ -72,8 +73,8 @@ def ended(
                 moved = before - term.zero_point
                 x = f"({x} + {_splat(moved, lanes)})" if moved else x
             else:
-                x = f"({x} - T.Broadcast({term.zero_point}, {lanes}))" if term.zero_point else x
-                x = f'T.cast({x}, "float32x{lanes}")'
+                zero_point = splat(str(term.zero_point), lanes)
+                x = cast(f"({x} - {zero_point})" if term.zero_point else x, "float32", lanes)
             products.append(f"{x} * {scale_of(term)}")
         real = products[0]
         if len(products) > 1:  # `max` keeps LLVM from fusing products into sums
@@ -81,26 +82,32 @@ def ended(
             real = floored[0]
             for other in floored[1:]:
                 real = f"({real} + {other})"
-        target = ending.target
-        low, high = target.low - target.zero_point, target.high - target.zero_point
-        clamped = f"T.min(T.max({real}, {_splat(low, lanes)}), {_splat(high, lanes)})"
         if depth + 1 < len(endings):
-            now, is_float = rounded(clamped), True
+            now, is_float = rounded(_clamped(real, ending.target, lanes)), True
             continue
-        return _stored(clamped, target, lanes)
+        return stored(real, ending.target, lanes)
     return accumulator
 
 
-def _stored(clamped: str, target: Integers, lanes: int) -> str:
-    """An even zero point leaves ties where they are, so it is added before rounding."""
+def stored(real: str, target: Integers, lanes: int) -> str:
+    """The integers that a vector of float32 becomes.
+
+    An even zero point leaves ties where they are, so it is added before rounding.
+    """
+    clamped = _clamped(real, target, lanes)
     start, rest = ROUNDER, target.zero_point
     if target.zero_point % 2 == 0:
         start, rest = ROUNDER + target.zero_point, 0
-    bits = f'T.reinterpret("int32x{lanes}", {clamped} + {_splat(start, lanes)})'
+    bits = f'T.reinterpret("{kind("int32", lanes)}", {clamped} + {_splat(start, lanes)})'
     moved = rest - ROUNDER_BITS if target.dtype == "int16" else rest
-    whole = f"({bits} + T.Broadcast({moved}, {lanes}))" if moved else bits
-    return f'T.cast({whole}, "{target.dtype}x{lanes}")'
+    whole = f"({bits} + {splat(str(moved), lanes)})" if moved else bits
+    return cast(whole, target.dtype, lanes)
+
+
+def _clamped(real: str, target: Integers, lanes: int) -> str:
+    low, high = target.low - target.zero_point, target.high - target.zero_point
+    return f"T.min(T.max({real}, {_splat(low, lanes)}), {_splat(high, lanes)})"
 
 
 def _splat(value: float, lanes: int) -> str:
-    return f"T.Broadcast({float32(float(value))}, {lanes})"
+    return splat(float32(float(value)), lanes)

@@ -112,3 +112,10 @@ class Plane:
     def slice(self, first: int, channels: int) -> Plane:
         """Some of the channels, where they lie."""
         return replace(self, first=self.first + first, channels=channels)
+
+
+@dataclass(frozen=True)
+class BorderFill:
+    """The step that writes the border of a plane."""
+
+    plane: Plane

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from functools import partial
 
+from joulecut.targets.cpu.nhwc.conv import Conv
 from joulecut.targets.cpu.nhwc.family import Family, dot_products, packed
+from joulecut.targets.cpu.nhwc.kernels import Kernels
+from joulecut.targets.cpu.nhwc.tile import Tile
 from joulecut.targets.cpu.nhwc.vector_ir import function
 
 _DOT = "llvm.x86.avx512.vpdpbusd.512"
@@ -36,3 +39,18 @@ VNNI512 = Family(
     accumulate=partial(dot_products, lanes=16, granule=4),
     pack=partial(packed, lanes=16, granule=4),
 )
+
+
+def tile_of(work: Conv) -> Tile:
+    """Enough sums at once to hide the latency of a product, in as few registers as there are."""
+    lanes, (down, across) = VNNI512.lanes, work.pool
+    count = -(-work.outputs // lanes)
+    blocks = next(b for b in (2, 3, 1) if count % b == 0)
+    room = VNNI512.registers // blocks
+    columns = min(work.y.columns * across, room // across * across)
+    rows = min(work.y.rows * down, max(1, room // columns) // down * down or down)
+    is_heavy = work.weights.size > 1 << 18 or work.y.rows == 1
+    return Tile(max(rows, down), max(columns, across), blocks, "channels" if is_heavy else "rows")
+
+
+KERNELS = Kernels((VNNI512,), tile_of)

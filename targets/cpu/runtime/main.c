@@ -28,7 +28,7 @@
 enum { EXIT_USAGE = 2, EXIT_SHORT = 3, EXIT_SYSTEM = 4 };
 
 /* What the observer needs.
- *   trace     where layer outputs go, or NULL
+ *   trace     where layer outputs go, as dense tensors, which `dense` has room for; or NULL
  *   times     nanoseconds, [model_num_layers + 1][n_runs], the last row of coding; or NULL
  *   cycles    the same in cycles, as far as the counter counts
  *   run       the current run, < n_runs
@@ -36,6 +36,7 @@ enum { EXIT_USAGE = 2, EXIT_SHORT = 3, EXIT_SYSTEM = 4 };
 struct watch {
     FILE *trace;
     const char *trace_path;
+    void *dense;
     uint64_t *times, *cycles;
     struct cycles counter;
     size_t run, n_runs;
@@ -109,7 +110,10 @@ static void stop_timing(struct watch *watch, size_t row) {
 static void observe(void *user, int32_t layer, const void *output, size_t nbytes) {
     struct watch *watch = user;
     stop_timing(watch, (size_t)layer);
-    if (watch->trace) write_all(watch->trace, watch->trace_path, output, nbytes);
+    if (watch->trace) {
+        model_read_layer(layer, output, watch->dense);
+        write_all(watch->trace, watch->trace_path, watch->dense, nbytes);
+    }
     start_timing(watch);
 }
 
@@ -265,7 +269,13 @@ int main(int argc, char **argv) {
     if (link.path) open_link(&link, inputs, outputs);
 
     struct watch watch = {.trace_path = trace_path, .n_runs = n_samples * n_repeats};
-    if (trace_path) watch.trace = open_file(trace_path, "wb");
+    if (trace_path) {
+        size_t largest = 0;
+        for (int32_t layer = 0; layer < model_num_layers; layer++)
+            if (model_layer_bytes[layer] > largest) largest = model_layer_bytes[layer];
+        watch.trace = open_file(trace_path, "wb");
+        watch.dense = allocate(largest);
+    }
     if (profile_path) {
         const size_t nbytes =
             ((size_t)model_num_layers + 1) * watch.n_runs * sizeof *watch.times;
