@@ -1,87 +1,218 @@
-"""Speed of built parts on this machine, beside onnxruntime on the same network in the same run.
+"""Speed of built networks on this machine, beside onnxruntime on the same networks in the same run.
 
-Schedules are straightforward; the ratio says how far they are from the peer. Calls are
-interleaved, so that a machine that slows down slows both.
+Both take and give integers. onnxruntime runs in the form that is its fastest here, on arrays that
+are bound before; a model that only hands its input through says what its calls cost by
+themselves. Blocks of calls alternate, so that a machine that slows down slows all alike. The
+processor's peak is measured in the same rounds.
 """
 
 from __future__ import annotations
 
-import ctypes
-import statistics
+import argparse
+import json
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from demo import OUT
+from bench_networks import NAMES, BenchNetwork, networks
+from bench_row import CLOCK, MULTIPLY, OURS, PASSES, Row, document
+from bench_tables import show_layers, show_sizes, show_speed, show_threads
+from built_network import Built, best_target, built
+from interleaved import Timing, interleaved
+from peers.onnxrt_int8 import Peer, identity, library_bytes, peers
 from rich.console import Console
-from rich.table import Table
+from vnni_peak import Peak, vnni_peak
 
 import joulecut as jc
 from joulecut.cli.doctor import machine_line
-from joulecut.compiler import onnxrt
-from joulecut.targets.cpu.build import build_part
+from joulecut.compiler.errors import DeviceError, JoulecutError
+from joulecut.targets.base import Target
 
-ROUNDS = 200
+FLAGS = ("avx2", "avx_vnni", "avx512f", "avx512_vnni", "amx_int8")  # those that matter
+LAYER_REPEATS = 50
+CHECKED = 2  # random inputs
+
+console = Console(highlight=False, width=150)
 
 
 def main() -> None:
-    """Time the digit network of `make demo`, whole, on one thread."""
-    model = OUT / "digits.onnx"
-    if not model.is_file():
-        raise SystemExit(f"{model} must exist; run make demo first")
-    graph = jc.pipeline(jc.load(model))
-    x = np.random.default_rng(0).uniform(0, 1, (1, 1, 28, 28)).astype(np.float32)
-    peer = onnxrt.session(model, optimize=True, threads=1)
-    (name,) = [value.name for value in graph.graph.inputs]
-    with tempfile.TemporaryDirectory() as folder:
-        build_part(graph, jc.target("x86_64"), Path(folder))
-        ours = library_call(Path(folder) / "libmodel.so", x, np.empty((1, 10), np.float32))
-        calls: dict[str, Callable[[], object]] = {
-            "joulecut": ours,
-            "onnxruntime": lambda: peer.run({str(name): x}),
-        }
-        times = interleaved(calls)
-    shown = Table(
-        title=f"digits, one input, one thread; {machine_line()}", title_justify="left"
+    """Time all networks, or those that are named."""
+    options = _options()
+    flags = cpu_flags()
+    place = None if options.peers else best_target(flags, options.target)
+    console.print(f"{machine_line()}; {' '.join(flag for flag in FLAGS if flag in flags)}")
+    console.print(
+        f"onnxruntime {version('onnxruntime')}; "
+        + (f"joulecut for {place.name}" if place else "onnxruntime alone")
+        + "; one input; all times measured"
+        + (", of the calling thread" if options.cpu_time else "")
     )
-    for column in ("engine", "min us", "median us", "median / onnxruntime"):
-        shown.add_column(column)
-    base = statistics.median(times["onnxruntime"])
-    for engine, seconds in times.items():
-        middle = statistics.median(seconds)
-        cells = (f"{1e6 * min(seconds):.1f}", f"{1e6 * middle:.1f}", f"{middle / base:.2f}")
-        shown.add_row(engine, *cells)
-    Console(width=120).print(shown)
+    found = networks(options.networks, say=console.print)
+    rows: list[Row] = []
+    with tempfile.TemporaryDirectory() as name:
+        peak = _peak(Path(name), flags)
+        for network in found.values():
+            folder = Path(name) / network.name
+            folder.mkdir()
+            rows.append(_measured(network, place, folder, peak, options))
+            console.print(_line(rows[-1]))
+    documents = [document(row) for row in rows]
+    show_speed(console, documents)
+    show_threads(console, documents)
+    show_sizes(console, documents, library_bytes())
+    if options.layers:
+        show_layers(console, documents)
+    if options.json:
+        whole = {"machine": machine_line(), "flags": sorted(flags.intersection(FLAGS)),
+                 "onnxruntime": version("onnxruntime"), "onnxruntime_bytes": library_bytes(),
+                 "target": place.name if place else None, "provenance": "measured",
+                 "clock": "calling thread" if options.cpu_time else "wall",
+                 "networks": documents}  # fmt: skip
+        options.json.write_text(json.dumps(whole, indent=1) + "\n", encoding="utf-8")
+    if place is not None and not all(row.build for row in rows):
+        raise SystemExit(1)
 
 
-def library_call(path: Path, x: np.ndarray, y: np.ndarray) -> Callable[[], object]:
-    """A call of model_run on fixed arrays; the library must outlive it in memory only."""
-    library = ctypes.CDLL(str(path))
-    arena_bytes = ctypes.c_size_t.in_dll(library, "model_arena_bytes").value
-    arena = np.empty(arena_bytes + 64, np.uint8)
-    aligned = ctypes.c_void_p(-(-arena.ctypes.data // 64) * 64)
-    inputs = (ctypes.c_void_p * 1)(x.ctypes.data)
-    outputs = (ctypes.c_void_p * 1)(y.ctypes.data)
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("networks", nargs="*", help=f"of {', '.join(NAMES)}; all if none")
+    parser.add_argument("--target", help="to build for; the best that runs here if absent")
+    parser.add_argument("--peers", action="store_true", help="time onnxruntime alone")
+    parser.add_argument("--seconds", type=float, default=10.0, help="of timing for a network")
+    parser.add_argument(
+        "--cpu-time",
+        action="store_true",
+        help="on a busy machine: count what the calling thread uses, not what passes",
+    )
+    parser.add_argument("--layers", action="store_true", help="show our times layer by layer")
+    parser.add_argument("--json", type=Path, help="write all numbers into this file")
+    return parser.parse_args()
 
-    def call() -> object:
-        kept = (arena, x, y)  # the pointers above are of these
-        return library.model_run(inputs, outputs, aligned), kept
 
-    return call
+def cpu_flags() -> frozenset[str]:
+    """What the processor can do, as Linux names it."""
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    found = next((line for line in lines if line.startswith("flags")), "")
+    return frozenset(found.partition(":")[2].split())
 
 
-def interleaved(calls: dict[str, Callable[[], object]]) -> dict[str, list[float]]:
-    """Seconds of each call, A B A B ..., after ten calls of each that do not count."""
-    times: dict[str, list[float]] = {name: [] for name in calls}
-    for index in range(ROUNDS + 10):
-        for name, call in calls.items():
-            started = time.perf_counter()
-            call()
-            if index >= 10:
-                times[name].append(time.perf_counter() - started)
-    return times
+def _peak(folder: Path, flags: frozenset[str]) -> Peak | None:
+    try:
+        return vnni_peak(folder, flags)
+    except DeviceError as missing:
+        console.print(f"skipped the share of the peak: {missing}")
+        return None
+
+
+def _measured(
+    network: BenchNetwork,
+    place: Target | None,
+    folder: Path,
+    peak: Peak | None,
+    options: argparse.Namespace,
+) -> Row:
+    theirs = peers(network)
+    ours = _build(network, place, folder)
+    if _check(network, theirs, ours):
+        console.print(f"{network.name}: joulecut is not timed, because it is wrong")
+        ours = None
+    calls = {form: peer.call for form, peer in theirs.items()}
+    if ours is not None:
+        calls = {OURS: ours.call, **calls}
+    calls[PASSES] = identity(network.shape, network.dtype).call
+    if peak is not None:
+        calls |= {MULTIPLY: peak.multiply, CLOCK: peak.count}
+    clock = time.thread_time if options.cpu_time else time.perf_counter
+    times = interleaved(calls, options.seconds, clock=clock)
+    layers: list[dict[str, Any]] = []
+    if ours is not None and options.layers:
+        layers = list(_layers(ours))
+    return Row(
+        network=network,
+        times=times,
+        times2=_two_threads(network, ours, options.seconds),
+        peak=None if peak is None else peak.products / times[MULTIPLY].minimum,
+        clock_hz=None if peak is None else peak.cycles / times[CLOCK].minimum,
+        build=None if ours is None else _facts(ours),
+        model_bytes=min(theirs.values(), key=lambda peer: peer.model_bytes).model_bytes,
+        layers=layers,
+    )
+
+
+def _build(network: BenchNetwork, place: Target | None, folder: Path) -> Built | None:
+    if place is None:
+        return None
+    try:
+        return built(network, place, folder)
+    except JoulecutError as error:
+        console.print(f"{network.name} is not built for {place.name}: {error}", markup=False)
+        return None
+
+
+def _check(network: BenchNetwork, theirs: dict[str, Peer], ours: Built | None) -> bool:
+    """Compare what is timed with the reference, and say what differs; must ours be dropped?
+
+    Ours must be equal. onnxruntime's joins and averages may round elsewhere (docs/spec.md), and
+    its sums may saturate on processors without VNNI.
+    """
+    graph = network.graph()
+    engines: dict[str, Peer | Built] = {**theirs} if ours is None else {OURS: ours, **theirs}
+    wrong: set[str] = set()
+    for x in map(network.sample, range(CHECKED)):
+        (expected,) = jc.run_reference(graph, {network.input_name: x})
+        for name, engine in engines.items():
+            apart = np.abs(engine.outputs(x).astype(np.int64) - expected)
+            if apart.any():
+                wrong.add(name)
+                console.print(
+                    f"{network.name}: {name} differs from the reference in "
+                    f"{np.count_nonzero(apart):,} of {apart.size:,} elements, "
+                    f"by {apart.max()} at most"
+                )
+    return OURS in wrong
+
+
+def _two_threads(
+    network: BenchNetwork, ours: Built | None, seconds: float
+) -> dict[str, Timing]:
+    """Ours and theirs on two threads; theirs spin while they wait, as is their default."""
+    if ours is None or ours.threaded is None:
+        return {}
+    theirs = {form: peer.call for form, peer in peers(network, threads=2).items()}
+    return interleaved({OURS: ours.threaded, **theirs}, seconds)
+
+
+def _layers(ours: Built) -> Iterator[dict[str, Any]]:
+    macs = {layer.name: layer.macs for layer in ours.part.layers}
+    for layer in ours.profile(LAYER_REPEATS).layers:
+        yield {
+            "name": layer.name,
+            "kind": layer.kind,
+            "macs": macs[layer.name],
+            "ns_min": layer.quantities["time_min"].value,
+            "ns_median": layer.quantities["time_median"].value,
+        }
+
+
+def _facts(ours: Built) -> dict[str, Any]:
+    return {
+        "seconds": ours.build_s,
+        "arena_bytes": ours.part.arena_bytes,
+        "arena_bound_bytes": ours.part.arena_bound_bytes,
+        "text_bytes": ours.text_bytes,
+        "constant_bytes": ours.part.weight_bytes,
+        "library_bytes": ours.library_bytes,
+    }
+
+
+def _line(row: Row) -> str:
+    blocks = len(next(iter(row.times.values())).blocks)
+    return f"timed {row.network.name}: {blocks} rounds"
 
 
 if __name__ == "__main__":
