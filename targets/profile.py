@@ -17,13 +17,14 @@ from joulecut.compiler.bundle import Bundle
 from joulecut.compiler.cost import Cost, cost_of_layer
 from joulecut.compiler.errors import ConfigError, UntrustedInputError
 from joulecut.compiler.layers import layers
-from joulecut.compiler.profile import LayerProfile, Profile, Quantity
+from joulecut.compiler.profile import LayerProfile, Profile, Quantity, sums
 from joulecut.hw.energy_table import EnergyTable, load_table
 from joulecut.hw.radio import RadioLink
 from joulecut.targets.base import Target, target
 from joulecut.targets.cores import Core, core_of
 from joulecut.targets.devices.device import Device, device, device_for
 from joulecut.targets.devices.protocol import CODING
+from joulecut.targets.devices.records import read_layers
 from joulecut.targets.devices.qemu import QemuDevice
 from joulecut.targets.latency import has_counts, modelled
 from joulecut.targets.opened import Opened, opened
@@ -100,7 +101,11 @@ def _profile(
     known = {**first, **case.sides[side.name]}
     fed = {spec.name: known[spec.name] for spec in side.signature.fed}
     found = place.profile(side.directory, fed, side.signature, repeats)
-    prices = {layer.name: _priced(cost_of_layer(layer), table) for layer in layers(side.graph)}
+    each = {layer.name: _priced(cost_of_layer(layer), table) for layer in layers(side.graph)}
+    prices = {
+        built.name: sums(each[name] for name in built.layers)
+        for built in read_layers(side.directory)
+    }
     notes = [f"energy: arithmetic, and weights fetched once from DRAM, by table {table.name}"]
     if side.link:
         prices[CODING[0]] = _UNPRICED

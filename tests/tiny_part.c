@@ -63,6 +63,11 @@ int32_t model_run_observed(const void *const inputs[], void *const outputs[], vo
     return TROUBLE == 3 ? 7 : 0;
 }
 
+void model_read_layer(int32_t layer, const void *output, void *dense)
+{
+    memcpy(dense, output, layer == 0 ? 4 : 8);
+}
+
 int32_t model_run(const void *const inputs[], void *const outputs[], void *arena)
 {
     return model_run_observed(inputs, outputs, arena, NULL, NULL);

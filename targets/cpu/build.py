@@ -44,6 +44,7 @@ _LDFLAGS = (
     "-Wl,--strip-debug",
     "-Wl,--no-undefined",
     "-Wl,--gc-sections",
+    "-pthread",
 )
 
 
@@ -235,8 +236,8 @@ def _link(
         for file, path in zip(kernels, objects.values(), strict=True):
             shutil.copy(path, folder / file)
         flags = [*target.toolchain.cflags, *_CFLAGS]
-        sources = ["main.c", "model.c", "constants.S"]
-        parts = ["model.o", "constants.o", *kernels]
+        sources = ["main.c", "model.c", "threads.c", "constants.S"]
+        parts = ["model.o", "threads.o", "constants.o", *kernels]
         if "link_table.c" in texts:
             write_sources(folder)  # for their headers
             sources += ["link.c", "link_table.c"]

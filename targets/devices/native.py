@@ -40,25 +40,28 @@ def machine_line() -> str:
     return f"{model}, {os.cpu_count()} cores, {platform.system()} {platform.release()}"
 
 
-# Linux's names of what x86-64 psABI 1.0, table 3.1, adds at each level, for levels 2 and 3.
+# Linux's names of what x86-64 psABI 1.0, table 3.1, adds at each level, from level 2 on.
 _LEVEL_2 = ("cx16", "lahf_lm", "popcnt", "sse4_1", "sse4_2", "ssse3")
 _LEVEL_3 = (*_LEVEL_2, "avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "abm", "movbe", "xsave")
-_LEVELS = {"x86-64": (), "x86-64-v2": _LEVEL_2, "x86-64-v3": _LEVEL_3}
+_LEVEL_4 = (*_LEVEL_3, "avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl")
+_LEVELS = {"x86-64": (), "x86-64-v2": _LEVEL_2, "x86-64-v3": _LEVEL_3, "x86-64-v4": _LEVEL_4}
+_FEATURES = {"+avx512vnni": "avx512_vnni", "+avxvnni": "avx_vnni"}  # LLVM's names: Linux's
 
 
-def missing_features(mcpu: str) -> list[str]:
-    """What code for an x86-64 level needs and this processor does not list.
+def missing_features(place: Target) -> list[str]:
+    """What the code of an x86-64 target needs and this processor does not list.
 
-    Args:
-        mcpu: LLVM's name of the level; others are not known, and nothing is said of them.
+    Levels that are not known need nothing that could be said.
     """
     flags = set(_cpuinfo("flags").split())
-    return [feature for feature in _LEVELS.get(mcpu, ()) if flags and feature not in flags]
+    needed = [*_LEVELS.get(str(place.llvm.get("mcpu", "")), ())]
+    needed += [_FEATURES[name] for name in place.llvm.get("mattr", ()) if name in _FEATURES]
+    return [feature for feature in needed if flags and feature not in flags]
 
 
 def runs_here(place: Target) -> bool:
     """Can this processor run the code of a target?"""
-    return place.arch == native_arch() and not missing_features(_mcpu(place))
+    return place.arch == native_arch() and not missing_features(place)
 
 
 def require_runnable(part: Path) -> None:
@@ -68,16 +71,12 @@ def require_runnable(part: Path) -> None:
         DeviceError: naming the instruction sets that are missing.
     """
     name = read_target(part)
-    missing = missing_features(_mcpu(target(name))) if name else []
+    missing = missing_features(target(name)) if name else []
     if missing:
         raise DeviceError(
             f"processor must have {', '.join(missing)} to run {part} of target '{name}', and "
             f"lacks them; use the device `qemu:{target(name).arch}`"
         )
-
-
-def _mcpu(place: Target) -> str:
-    return str(place.llvm.get("mcpu", ""))
 
 
 def _cpuinfo(key: str) -> str:

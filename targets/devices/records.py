@@ -21,10 +21,17 @@ from joulecut.compiler.quant import TensorSpec
 
 @dataclass(frozen=True)
 class BuiltLayer:
-    """One line of `layers.json`: the layer's operators and what it makes."""
+    """One line of `layers.json`.
+
+    Attributes:
+        output: what it makes.
+        kind: its operators.
+        layers: names of the layers of the graph that run as this one, in order.
+    """
 
     output: TensorSpec
     kind: str
+    layers: tuple[str, ...]
 
     @property
     def name(self) -> str:
@@ -75,7 +82,8 @@ def _layer(row: Mapping[str, Any]) -> BuiltLayer:
     spec = TensorSpec(str(row["name"]), shape, np.dtype(str(output["dtype"])).name)
     if spec.nbytes != output["nbytes"]:
         raise ValueError(f"nbytes of {spec.name} must be {spec.nbytes}, not {output['nbytes']}")
-    return BuiltLayer(spec, str(row["kind"]))
+    fused = tuple(str(name) for name in row.get("layers", [spec.name]))
+    return BuiltLayer(spec, str(row["kind"]), fused)
 
 
 def sample_shape(spec: TensorSpec) -> tuple[int, ...]:

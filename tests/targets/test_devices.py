@@ -1,5 +1,6 @@
 """Devices run real programs: natively through ctypes, and aarch64 and armv7 under QEMU."""
 
+import dataclasses
 import json
 import os
 import shutil
@@ -23,7 +24,7 @@ from tiny_part import (
 
 from joulecut.compiler.errors import ConfigError, DeviceError, UntrustedInputError
 from joulecut.compiler.quant import QType, TensorSpec
-from joulecut.targets.base import target, targets
+from joulecut.targets.base import Target, target, targets
 from joulecut.targets.devices.device import device, device_for
 from joulecut.targets.devices.elf import machine, symbol_address
 from joulecut.targets.devices.local import LocalDevice
@@ -173,9 +174,14 @@ def test_local_refuses_code_that_this_processor_lacks(
     for use in (LocalDevice().run, LocalDevice().trace, LocalDevice().profile):
         with pytest.raises(DeviceError, match=text):
             use(part, tiny_feeds(1), SIGNATURE)
-    assert missing_features("x86-64-v2") == ["cx16", "lahf_lm", "popcnt", "ssse3"]
-    assert missing_features("cortex-a53") == []
+    assert missing_features(_level("x86-64-v2")) == ["cx16", "lahf_lm", "popcnt", "ssse3"]
+    assert missing_features(_level("cortex-a53")) == []
     assert device_for(target("x86_64")).address == "qemu:x86_64,cpu=max"
+
+
+def _level(mcpu: str) -> Target:
+    """A target of an LLVM level."""
+    return dataclasses.replace(target("x86_64"), llvm={"mcpu": mcpu})
 
 
 # --- qemu ---------------------------------------------------------------------------------
