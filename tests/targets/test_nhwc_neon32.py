@@ -1,0 +1,126 @@
+"""Convolutions for armv7 NEON equal numpy's under qemu, around what their loops and lanes hold."""
+
+from __future__ import annotations
+
+import operator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cross_tools import EMULATED
+from nhwc_cases import CASES, TILES, ConvCase, check_conv, conv_of, expected_of, inside
+from step_runner import Arrays, run_step
+
+from joulecut.targets.base import Target, target
+from joulecut.targets.cpu.nhwc.arm32 import walk
+from joulecut.targets.cpu.nhwc.conv import conv
+from joulecut.targets.cpu.nhwc.family import Family
+from joulecut.targets.cpu.nhwc.neon32 import (
+    NEON32,
+    NEON32_SAFE,
+    NEON32_WIDE,
+    NEON32_WIDE_SAFE,
+)
+from joulecut.targets.cpu.nhwc.tile import Tile
+
+PAIR = Tile(1, 2, 1)
+BOTH, SAFE = [NEON32, NEON32_WIDE], [NEON32_SAFE, NEON32_WIDE_SAFE]
+NAME = operator.attrgetter("name")
+DENSE = ConvCase(size=(1, 1), kernel=(1, 1), pads=(0, 0))
+LENGTHS = (1, 2, 3, 15, 16, 17, 33, 80, 81, 82, 83, 123, 576, 577, 593, 1187)
+OUTPUTS = (1, 2, 3, 4, 5, 8, 15, 16, 17, 31, 33)
+
+
+@pytest.fixture
+def board() -> Target:
+    EMULATED["armv7"].compiler()
+    EMULATED["armv7"].runner()
+    return target("pynq_z2")
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("family", BOTH, ids=NAME)
+def test_convolutions(case: ConvCase, family: Family, board: Target, tmp_path: Path) -> None:
+    for i, tile in enumerate(TILES):
+        check_conv(case, tile, family, board, tmp_path / str(i))
+
+
+@pytest.mark.parametrize("family", BOTH, ids=NAME)
+def test_lengths(family: Family, board: Target, tmp_path: Path) -> None:
+    for channels in LENGTHS:
+        case = replace(DENSE, channels=channels, outputs=5, size=(1, 3))
+        check_conv(case, PAIR, family, board, tmp_path / str(channels))
+
+
+@pytest.mark.parametrize("family", BOTH, ids=NAME)
+def test_outputs(family: Family, board: Target, tmp_path: Path) -> None:
+    for outputs in OUTPUTS:
+        case = replace(DENSE, channels=19, outputs=outputs)
+        check_conv(case, PAIR, family, board, tmp_path / str(outputs))
+
+
+@pytest.mark.parametrize("family", BOTH, ids=NAME)
+def test_loops_over_kernels(family: Family, board: Target, tmp_path: Path) -> None:
+    """Two loops and parts of a row of the kernel; a kernel of one column; rows apart."""
+    cases = (
+        ConvCase(channels=90, outputs=9, kernel=(2, 3), pads=(1, 1), others=3, size=(3, 5)),
+        ConvCase(channels=593, outputs=4, kernel=(2, 2), pads=(1, 0), others=1, size=(2, 3)),
+        ConvCase(channels=100, outputs=6, kernel=(7, 1), pads=(3, 0), size=(4, 3)),
+        ConvCase(channels=250, outputs=6, kernel=(3, 3), dilations=(2, 1), pads=(2, 1)),
+    )
+    for i, case in enumerate(cases):
+        check_conv(case, PAIR, family, board, tmp_path / str(i))
+
+
+@pytest.mark.parametrize("family", [*BOTH, *SAFE], ids=NAME)
+def test_largest_sums(family: Family, board: Target, tmp_path: Path) -> None:
+    """Every product is the largest in magnitude that the family allows, of either sign."""
+    case = ConvCase(channels=37, outputs=17, kernel=(3, 3), requantize=False)
+    for i, value in enumerate((family.lowest_weight, 127)):
+        work = conv_of(case, family, np.random.default_rng(0))
+        work = replace(work, weights=np.full_like(work.weights, value))
+        buffers: Arrays = {"x": np.full(work.x.size, -128, np.int8)}
+        expected = expected_of(work, buffers)
+        step = conv(work, family, PAIR)
+        buffers["y"] = np.zeros(work.y.size, np.int32)
+        made = run_step(step, buffers, board, tmp_path / str(i))["y"]
+        np.testing.assert_array_equal(inside(made, work.y), expected)
+
+
+@pytest.mark.parametrize("family", SAFE, ids=NAME)
+def test_safe_families(family: Family, board: Target, tmp_path: Path) -> None:
+    for i, case in enumerate((CASES[0], CASES[1], CASES[4], CASES[9])):
+        for j, tile in enumerate(TILES[:2]):
+            check_conv(case, tile, family, board, tmp_path / f"{i}{j}")
+
+
+@pytest.mark.parametrize(
+    "segments", [((3, 100),), ((2, 1000), (3, 70)), ((1, 5),), ((4, 9), (1, 3))]
+)
+@pytest.mark.parametrize("steps", [1, 4, 5, 7, 23])
+@pytest.mark.parametrize("limit", [1, 5, 10, 1000])
+def test_walks(segments: tuple[tuple[int, int], ...], steps: int, limit: int) -> None:
+    """A pointer that follows the walk sees every step of every segment, in order."""
+    seen, position = list[int](), 0
+    way = walk(segments, steps, 2, limit)
+
+    def follow(depth: int) -> None:
+        nonlocal position
+        if depth < len(way.loops):
+            for _ in range(way.loops[depth][0]):
+                follow(depth + 1)
+                position += way.loops[depth][1]
+            return
+        for part in way.parts:
+            assert len(part.offsets) <= limit
+            for _ in range(part.count):
+                seen.extend(position + offset for offset in part.offsets)
+                position += part.after
+
+    follow(0)
+    starts = [0]
+    for count, jump in segments:
+        starts = [start + i * jump for start in starts for i in range(count)]
+    assert seen == [start + 2 * i for start in starts for i in range(steps)]
+    assert sum(way.runs) == len(seen)
