@@ -17,7 +17,7 @@ Attributes = Mapping[str, int | float | str | Sequence[int]]
 class Cases:
     """Collects nodes; each is an output of the graph under the name of its case."""
 
-    def __init__(self, seed: int = 0) -> None:
+    def __init__(self, seed: int | Sequence[int] = 0) -> None:
         self.rng = np.random.default_rng(seed)
         self._inputs: list[ir.Value] = []
         self._nodes: list[ir.Node] = []
@@ -67,7 +67,25 @@ class Cases:
             self._outputs.append(output)
         return output
 
-    def requantize(self, x: ir.Value, name: str, *, axis: int = 1, dtype: str = "int8") -> None:
+    @property
+    def count(self) -> int:
+        """Nodes so far."""
+        return len(self._nodes)
+
+    @property
+    def last(self) -> ir.Value:
+        """What the last node makes."""
+        return self._nodes[-1].outputs[0]
+
+    def requantize(
+        self,
+        x: ir.Value,
+        name: str,
+        *,
+        axis: int = 1,
+        dtype: str = "int8",
+        x_zero_point: int | None = None,
+    ) -> None:
         """A Requantize that uses the whole range of `dtype`, a multiplier per channel."""
         sample = self._samples[x]
         channels = sample.shape[axis]
@@ -76,7 +94,9 @@ class Cases:
         limits = np.iinfo(dtype)
         attributes = {
             "axis": axis,
-            "x_zero_point": int(self.rng.integers(-3, 4)),
+            "x_zero_point": int(self.rng.integers(-3, 4))
+            if x_zero_point is None
+            else x_zero_point,
             "zero_point": int(self.rng.integers(limits.min, limits.max)),
             "low": limits.min + int(self.rng.integers(3)),
             "high": limits.max - int(self.rng.integers(3)),

@@ -1,0 +1,64 @@
+"""Random layers of every operator on every target equal the reference, number for number.
+
+The default run draws a few layers on each class of processor; `make verify-kernels` draws a
+million outputs for each operator and target, and runs the networks of the speed bench as well.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from cpu_cases import samples
+from cpu_parts import Builder, assert_equal, require_tools, run_here, run_program
+from random_layers import OPERATORS, layers_of
+
+from joulecut.compiler.graph import Graph
+from joulecut.targets.base import Target, target, targets
+from joulecut.targets.devices.native import native_arch, runs_here
+
+MILLION = 1_000_000
+FEW = 3_000
+
+
+@pytest.fixture(scope="module")
+def builder(tmp_path_factory: pytest.TempPathFactory) -> Builder:
+    return Builder(tmp_path_factory.mktemp("layers"))
+
+
+def check(graph: Graph, place: Target, builder: Builder, folder: Path) -> None:
+    built = builder(graph, place)
+    feeds = samples(graph, 1)[:1]
+    if runs_here(place):
+        found = [run_here(built, feed) for feed in feeds]
+    else:
+        found = run_program(built, place, feeds, folder)
+    for feed, arrays in zip(feeds, found, strict=True):
+        assert_equal(graph, feed, arrays)
+
+
+def require_runnable(place: Target) -> None:
+    require_tools(place)
+    if place.arch == native_arch() and not runs_here(place):
+        pytest.skip(f"this processor lacks what {place.name} needs, and QEMU does, too")
+
+
+KERNELS = sorted({place.kernels: place.name for place in targets()}.values())
+
+
+@pytest.mark.parametrize("operator", OPERATORS)
+@pytest.mark.parametrize("name", KERNELS)
+def test_few(name: str, operator: str, builder: Builder, tmp_path: Path) -> None:
+    require_runnable(target(name))
+    for graph in layers_of(operator, FEW, seed=1)[:1]:
+        check(graph, target(name), builder, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("operator", OPERATORS)
+@pytest.mark.parametrize("name", [place.name for place in targets()])
+def test_million(name: str, operator: str, builder: Builder, tmp_path: Path) -> None:
+    require_runnable(target(name))
+    for graph in layers_of(operator, MILLION, seed=2):
+        check(graph, target(name), builder, tmp_path)
