@@ -6,7 +6,7 @@ BIN := .venv/bin
 CODE := compiler kernels targets hw zoo joulecut/__init__.py joulecut/cli tests scripts setup.py
 
 .DEFAULT_GOAL := help
-.PHONY: help dev demo test test-all test-c check format bench verify-cuts clean
+.PHONY: help dev demo test test-all test-c check format bench verify-cuts verify-kernels clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -25,6 +25,9 @@ test-all: dev ## the default suite and the slow tests
 
 test-c: dev ## the C kernels alone, under the address and undefined-behaviour sanitizers
 	@$(BIN)/python -m pytest tests/kernels -k sanitizer
+
+verify-kernels: dev ## a million outputs of every operator on every target, and the bench's networks: an hour or more
+	@$(BIN)/python -m pytest -m slow -q tests/targets/test_random_layers.py tests/targets/test_bench_networks.py
 
 verify-cuts: dev ## all 1,000 held-out digits at every cut on x86-64, aarch64 and armv7
 	@PYTHONPATH=scripts $(BIN)/python scripts/verify_cuts.py
