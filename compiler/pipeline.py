@@ -7,6 +7,7 @@ import onnx_ir as ir
 from joulecut.compiler.errors import Finding, UnsupportedError
 from joulecut.compiler.graph import DOMAIN, Graph, dtype_of, nodes, op_key
 from joulecut.compiler.passes.fold_batchnorm import FoldBatchNorm
+from joulecut.compiler.passes.fold_pads import FoldPads
 from joulecut.compiler.passes.infra import Pass
 from joulecut.compiler.passes.lower_quantization import LowerQuantization
 from joulecut.compiler.passes.shorten_names import ShortenNames
@@ -21,6 +22,8 @@ PASSES: tuple[Pass, ...] = (
     SplitToSlices(),
     # After it there are no floats between quantizers that a pass could look at.
     LowerQuantization(),
+    # Integers say what padding is worth: the zero point.
+    FoldPads(),
     # Last: no pass after it may invent a name.
     ShortenNames(),
 )
