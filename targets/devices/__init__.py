@@ -1,1 +1,1 @@
-"""Devices that run a built part: this machine, or an emulated one."""
+"""Devices that run a built part: this machine, an emulated one, or a board."""

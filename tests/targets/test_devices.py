@@ -408,7 +408,7 @@ def test_addresses_are_parsed_and_shown():
         ("", r"device must be `local` or `qemu:ARCH.*, not ''"),
         ("local:1", r"device must be `local` or .*, not 'local:1'"),
         ("qemu:", r"device must be `local` or .*, not 'qemu:'"),
-        ("ssh://pi", r"device must be `local` or .*, not 'ssh://pi'"),
+        ("ssh:pi", r"device must be `local` or .*, not 'ssh:pi'"),
         ("qemu:aarch64,speed=9", r"device must be .*, not 'qemu:aarch64,speed=9'"),
         ("qemu:aarch64,cpu=", r"device must be .*, not 'qemu:aarch64,cpu='"),
         ("qemu:vax", r"must be one of aarch64, armv7, riscv64, x86_64, not 'vax'"),
