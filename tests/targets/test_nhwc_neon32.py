@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,10 @@ from nhwc_cases import CASES, TILES, ConvCase, check_conv, conv_of, expected_of,
 from step_runner import Arrays, run_step
 
 from joulecut.targets.base import Target, target
+from joulecut.targets.cpu.epilogue import Integers
 from joulecut.targets.cpu.nhwc.arm32 import walk
 from joulecut.targets.cpu.nhwc.conv import conv
+from joulecut.targets.cpu.nhwc.ending import Ending
 from joulecut.targets.cpu.nhwc.family import Family
 from joulecut.targets.cpu.nhwc.neon32 import (
     NEON32,
@@ -86,6 +89,26 @@ def test_largest_sums(family: Family, board: Target, tmp_path: Path) -> None:
         buffers["y"] = np.zeros(work.y.size, np.int32)
         made = run_step(step, buffers, board, tmp_path / str(i))["y"]
         np.testing.assert_array_equal(inside(made, work.y), expected)
+
+
+@pytest.mark.parametrize("family", BOTH, ids=NAME)
+def test_saturation(family: Family, board: Target, tmp_path: Path) -> None:
+    """Reals inside and outside 16 bits; zero points and bounds of every kind."""
+    case = ConvCase(channels=8, outputs=20, size=(3, 4))
+    targets = [(0, -128, 127), (-3, -100, 90), (-128, -128, 127), (127, -128, 127)]
+    for i, (scale, (zero_point, low, high)) in enumerate(product((1, 900), targets)):
+        work = conv_of(case, family, np.random.default_rng(i))
+        (term,) = work.endings[0].terms
+        term = replace(term, multiplier=term.multiplier * np.float32(scale))
+        ending = Ending((term,), Integers(zero_point, low, high, "int8"))
+        work = replace(work, endings=(ending,))
+        rng = np.random.default_rng(i)
+        x = rng.integers(-128, 127, work.x.size, endpoint=True).astype(np.int8)
+        step = conv(work, family, PAIR)
+        assert ("jc_int8" in step.source) == (scale == 1)
+        buffers: Arrays = {"x": x, "y": np.zeros(work.y.size, np.int8)}
+        made = run_step(step, buffers, board, tmp_path / str(i))["y"]
+        np.testing.assert_array_equal(inside(made, work.y), expected_of(work, buffers))
 
 
 @pytest.mark.parametrize("family", SAFE, ids=NAME)

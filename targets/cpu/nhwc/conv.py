@@ -72,6 +72,13 @@ class Conv:
         return self.y.batch * pixels * self.weights.size
 
     @property
+    def largest(self) -> Array:
+        """What no sum exceeds in magnitude, float64 [O]."""
+        weights = np.abs(self.weights.astype(np.float64)).sum(axis=(1, 2, 3))
+        stored = np.iinfo(self.x.dtype)
+        return weights * max(-int(stored.min), int(stored.max)) + np.abs(self.bias)
+
+    @property
     def is_flat(self) -> bool:
         """Do the taps of a row of the kernel lie side by side?"""
         return self.dilations[1] == 1 and self.x.is_whole and self.group == 1
@@ -102,15 +109,20 @@ class _Kernel:
     def __init__(self, work: Conv, family: Family, tile: Tile) -> None:
         self.work, self.family, self.tile = work, family, tile
         ends = (work.y, work.operands, work.endings, work.pool, work.group, work.outputs)
-        self.finish = Finish(Layer(*ends, family.lanes, family.units))
+        self.finish = Finish(
+            Layer(*ends, family.lanes, family.units, work.largest, family.ends)
+        )
         self.blocks = self.finish.blocks
         self.rows = tile.rows // work.pool[0]  # of y in a tile, as are columns
         self.columns = spans(work.y.columns, tile.columns // work.pool[1], overlap=True)
-        self.channels = spans(self.blocks, tile.blocks)
+        self.channels = spans(self.blocks, 1 if family.program else tile.blocks)
         self.row_tiles = -(-work.y.rows // self.rows)
         _, segments, length = work.stretches.shape
         self.steps = -(-length // family.granule)
         self.block_weights = segments * self.steps * family.lanes * family.granule
+        self.programs = self._programs()
+        if self.programs is not None:
+            self.block_weights = self.programs.shape[1]
         self.functions: list[str] = []
 
     def step(self) -> Step:
@@ -214,6 +226,8 @@ class _Kernel:
 
     def _weights(self) -> Array:
         """Groups one after the other; in each, tiles of blocks one after the other."""
+        if self.programs is not None:
+            return self.programs.reshape(-1)
         family, parts = self.family, list[Array]()
         for group in np.split(self.work.stretches, self.work.group):
             for span in self.channels:
@@ -222,3 +236,20 @@ class _Kernel:
                     starts = self.finish.starts[first : first + span.size]
                     parts.append(family.pack(group, starts).reshape(-1))
         return np.concatenate(parts).astype(family.weight_dtype)
+
+    def _programs(self) -> Array | None:
+        """Programs of all blocks of all groups, each with as much room as the longest."""
+        program, granule = self.family.program, self.family.granule
+        if program is None:
+            return None
+        offsets = np.arange(self.steps) * granule
+        for count, step in reversed(self.work.segments):
+            offsets = (np.arange(count) * step).reshape(-1, *[1] * offsets.ndim) + offsets
+        offsets = offsets.reshape(-1, self.steps)
+        made = [
+            program(group, start, offsets)
+            for group in np.split(self.work.stretches, self.work.group)
+            for start in self.finish.starts
+        ]
+        room = max(one.size for one in made)
+        return np.stack([np.pad(one, (0, room - one.size)) for one in made])

@@ -45,13 +45,30 @@ class Ending:
     target: Integers
 
 
+@dataclass(frozen=True)
+class Spelling:
+    """Expressions of float32 vectors; each has words that do for every processor.
+
+    Attributes:
+        rounded: a vector below 2**22 in magnitude, rounded (TVM would simplify the sums).
+        clamped: a vector within two bounds.
+        apart: a product, so that LLVM fuses it with no sum.
+        stored: the integers to be stored.
+    """
+
+    rounded: Callable[[str], str]
+    clamped: Callable[[str, float, float], str] | None = None
+    apart: Callable[[str], str] | None = None
+    stored: Callable[[str, Integers], str] | None = None
+
+
 def ended(
     endings: Sequence[Ending],
     accumulator: str,
     lanes: int,
     loads: Load,
     scale_of: Callable[[Term], str],
-    rounded: Callable[[str], str],
+    spelling: Spelling,
 ) -> str:
     """The expression of the vector to be stored.
 
@@ -61,8 +78,18 @@ def ended(
         lanes: of all vectors.
         loads: the int32 vector of an operand.
         scale_of: the float32 vector of a term's multipliers.
-        rounded: a float32 vector below 2**22 in magnitude, rounded (TVM would simplify the sums).
+        spelling: of what the processor has better words for.
     """
+
+    def clamped(real: str, target: Integers) -> str:
+        low, high = target.low - target.zero_point, target.high - target.zero_point
+        if spelling.clamped is not None:
+            return spelling.clamped(real, low, high)
+        return _clamped(real, target, lanes)
+
+    def apart(product: str) -> str:
+        return spelling.apart(product) if spelling.apart else _floored(product, lanes)
+
     now, is_float = accumulator, False
     for depth, ending in enumerate(endings):
         before = endings[depth - 1].target.zero_point if depth else 0
@@ -77,14 +104,15 @@ def ended(
                 x = cast(f"({x} - {zero_point})" if term.zero_point else x, "float32", lanes)
             products.append(f"{x} * {scale_of(term)}")
         real = products[0]
-        if len(products) > 1:  # `max` keeps LLVM from fusing products into sums
-            floored = [f"T.max({product}, {_splat(FLOOR, lanes)})" for product in products]
-            real = floored[0]
-            for other in floored[1:]:
+        if len(products) > 1:
+            real, *others = (apart(product) for product in products)
+            for other in others:
                 real = f"({real} + {other})"
         if depth + 1 < len(endings):
-            now, is_float = rounded(_clamped(real, ending.target, lanes)), True
+            now, is_float = spelling.rounded(clamped(real, ending.target)), True
             continue
+        if spelling.stored is not None:
+            return spelling.stored(real, ending.target)
         return stored(real, ending.target, lanes)
     return accumulator
 
@@ -107,6 +135,11 @@ def stored(real: str, target: Integers, lanes: int) -> str:
 def _clamped(real: str, target: Integers, lanes: int) -> str:
     low, high = target.low - target.zero_point, target.high - target.zero_point
     return f"T.min(T.max({real}, {_splat(low, lanes)}), {_splat(high, lanes)})"
+
+
+def _floored(product: str, lanes: int) -> str:
+    """`max` keeps LLVM from fusing a product into a sum."""
+    return f"T.max({product}, {_splat(FLOOR, lanes)})"
 
 
 def _splat(value: float, lanes: int) -> str:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from joulecut.targets.cpu.epilogue import Integers
 from joulecut.targets.cpu.script import Array, lines, nest
 
 
@@ -40,6 +41,28 @@ class Reduction:
 
 
 @dataclass(frozen=True)
+class Ends:
+    """LLVM functions for the end of a tile where a processor has better than TVM's words.
+
+    Attributes:
+        begin: lanes -> of int32 v: v, which LLVM then touches only after what was stored before,
+            so that units wait in fewer registers.
+        clamp: lanes -> of float32 v, low, high: v within the scalar bounds.
+        apart: lanes -> of float32 v: v, which LLVM then fuses with no sum.
+        store: lanes and integers -> of float32 v: the rounded, shifted and clamped integers, if
+            the rounded and shifted ones fit in 16 bits.
+    """
+
+    begin: Callable[[int], str] | None = None
+    clamp: Callable[[int], str] | None = None
+    apart: Callable[[int], str] | None = None
+    store: Callable[[int, Integers], str] | None = None
+
+
+PLAIN_ENDS = Ends()
+
+
+@dataclass(frozen=True)
 class Family:
     """A class of processors.
 
@@ -58,6 +81,11 @@ class Family:
             the LLVM functions that only this tile needs.
         pack: weights [O, segments, length], the first channel of each block -> their bytes in
             the order in which `accumulate` reads them.
+        program: used instead of `pack` where what is done depends on the weights: weights
+            [O, segments, length], the first channel of a block, where in x each granule of a
+            segment lies -> bytes that `accumulate` reads from where the block's weights begin.
+            Tiles then have one block.
+        ends: what it has for the end of a tile.
     """
 
     name: str
@@ -71,6 +99,8 @@ class Family:
     intrinsics: str
     accumulate: Callable[[Reduction, str, str, str], tuple[str, str]]
     pack: Callable[[Array, list[int]], Array]
+    program: Callable[[Array, int, Array], Array] | None = None
+    ends: Ends = PLAIN_ENDS
 
     def shift_of(self, dtype: str) -> int:
         """What is added to an integer of a type before it is stored."""

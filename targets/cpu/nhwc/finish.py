@@ -10,11 +10,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from joulecut.targets.cpu.epilogue import float32
+from joulecut.targets.cpu.epilogue import Integers, float32
 from joulecut.targets.cpu.nhwc import vector_ir
-from joulecut.targets.cpu.nhwc.ending import Ending, Term, ended
+from joulecut.targets.cpu.nhwc.ending import Ending, Spelling, Term, ended
+from joulecut.targets.cpu.nhwc.family import PLAIN_ENDS, Ends
 from joulecut.targets.cpu.nhwc.plane import Plane
 from joulecut.targets.cpu.script import Arg, Array, constant, nest
+
+_LARGEST_16_BITS = 2**15 - 8  # float32 rounds less than the difference
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,8 @@ class Layer:
         outputs: channels of a group.
         lanes: channels of an accumulator.
         units: pixels that may end together; the first that divides a row of a tile is taken.
+        largest: float64 [groups * outputs], which no sum exceeds in magnitude.
+        ends: what the processor has for the end of a tile.
     """
 
     y: Plane
@@ -40,6 +45,26 @@ class Layer:
     outputs: int
     lanes: int
     units: tuple[int, ...]
+    largest: Array
+    ends: Ends = PLAIN_ENDS
+
+    @property
+    def fits_in_16_bits(self) -> bool:
+        """Is every integer that is stored one of 16 bits even before it is clamped?"""
+        largest = self.largest
+        for depth, ending in enumerate(self.endings):
+            reals = np.zeros(1)
+            for term in ending.terms:
+                now = largest + abs(term.zero_point)
+                if term.operand is not None:
+                    stored = np.iinfo(self.operands[term.operand].dtype)
+                    now = np.full(1, float(stored.max - stored.min) + abs(term.zero_point))
+                reals = reals + now * np.abs(term.multiplier.astype(np.float64))
+            largest = reals + abs(ending.target.zero_point)
+            if depth + 1 < len(self.endings):
+                bounds = (ending.target.low, ending.target.high)
+                largest = np.full(1, float(max(map(abs, bounds))))
+        return bool(largest.max() < _LARGEST_16_BITS)
 
 
 @dataclass(frozen=True)
@@ -76,6 +101,7 @@ class Finish:
         self.blocks = -(-outputs // lanes)
         self.starts = [max(0, min(b * lanes, outputs - lanes)) for b in range(self.blocks)]
         self.functions: list[str] = []
+        self._is_narrow = layer.y.dtype == "int8" and layer.fits_in_16_bits
         self._kept = min(lanes, outputs)
         terms = [term for ending in layer.endings for term in ending.terms]
         self._scales = {
@@ -99,6 +125,8 @@ class Finish:
             joined = self._call(vector_ir.join(pixels, lanes, "i32"), f"int32x{wide}", *sums)
         else:
             (joined,) = sums
+        if layer.ends.begin is not None:
+            joined = self._call(layer.ends.begin(wide), f"int32x{wide}", joined)
         channel = f"({spot.block} + j) * {lanes}"
         if layer.outputs > lanes and layer.outputs % lanes:
             channel = f"T.min({channel}, {layer.outputs - lanes})"
@@ -129,11 +157,8 @@ class Finish:
                 vector_ir.repeat(pixels, lanes, "float"), f"float32x{wide}", scale
             )
 
-        def rounded(real: str) -> str:
-            return self._call(vector_ir.rounding(wide), f"float32x{wide}", real)
-
         y = layer.y
-        value = ended(layer.endings, joined, wide, load, scale_of, rounded)
+        value = ended(layer.endings, joined, wide, load, scale_of, self._spelling(wide))
         text = vector_ir.store(pixels, lanes, self._kept, element_of(y.dtype))
         address = f"T.address_of(Y[{at(y)}])"
         stored = self._call(text, "int32", address, f"{y.pixel}", value)
@@ -180,6 +205,32 @@ class Finish:
                 one = f"acc[T.Ramp({at}, 1, {lanes})]"
                 found = f"T.max({found}, {one})" if found else one
         return found
+
+    def _spelling(self, lanes: int) -> Spelling:
+        ends, kind = self.layer.ends, f"float32x{lanes}"
+
+        def rounded(real: str) -> str:
+            return self._call(vector_ir.rounding(lanes), kind, real)
+
+        def clamped(real: str, low: float, high: float) -> str:
+            assert ends.clamp is not None
+            bounds = (float32(float(low)), float32(float(high)))
+            return self._call(ends.clamp(lanes), kind, real, *bounds)
+
+        def apart(product: str) -> str:
+            assert ends.apart is not None
+            return self._call(ends.apart(lanes), kind, product)
+
+        def stored(real: str, target: Integers) -> str:
+            assert ends.store is not None
+            return self._call(ends.store(lanes, target), f"{target.dtype}x{lanes}", real)
+
+        return Spelling(
+            rounded,
+            clamped if ends.clamp else None,
+            apart if ends.apart else None,
+            stored if ends.store and self._is_narrow else None,
+        )
 
     def _call(self, text: str, result: str, *operands: str) -> str:
         """A call of a function of `vector_ir`, which the kernel then imports."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from joulecut.targets.cpu.epilogue import float32
-from joulecut.targets.cpu.nhwc.ending import Ending, Term, ended
+from joulecut.targets.cpu.nhwc.ending import Ending, Spelling, Term, ended
 from joulecut.targets.cpu.nhwc.lanes import cast, run, splat
 from joulecut.targets.cpu.nhwc.plane import Plane
 from joulecut.targets.cpu.script import (
@@ -56,7 +56,7 @@ def joined(endings: Sequence[Ending], operands: Sequence[Plane], y: Plane) -> St
         return run(name, start, lanes)
 
     assert len(endings) == 1, "a chain ends a convolution, not a sum"
-    value = ended(endings, "", lanes, load, scale_of, str)
+    value = ended(endings, "", lanes, load, scale_of, Spelling(str))
     row = "(tasks_begin + task)"
     header = [
         "task in T.serial(tasks_end - tasks_begin)",

@@ -15,6 +15,7 @@ from functools import partial
 import numpy as np
 
 from joulecut.targets.cpu.nhwc.arm32 import Group, Load, Product, Program, Walk, walk
+from joulecut.targets.cpu.nhwc.arm32_ends import ENDS
 from joulecut.targets.cpu.nhwc.family import Family, Reduction, packed
 from joulecut.targets.cpu.nhwc.vector_ir import name_of
 from joulecut.targets.cpu.script import Array, lines
@@ -198,6 +199,7 @@ def _family(name: str, lanes: int, *, safe: bool) -> Family:
         intrinsics="",
         accumulate=partial(_accumulate, lanes=lanes, safe=safe),
         pack=_packed_deep if lanes == DEEP else _packed_wide,
+        ends=ENDS,
     )
 
 

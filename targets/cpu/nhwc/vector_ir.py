@@ -19,8 +19,10 @@ def function(result: str, name: str, parameters: str, *body: str) -> str:
 
 
 def prelude(*functions: str) -> str:
-    """Several functions, each once."""
-    return "".join(dict.fromkeys(functions))
+    """Several functions and the declarations beside them, each once."""
+    lines = "".join(dict.fromkeys(functions)).splitlines(keepends=True)
+    declared = dict.fromkeys(line for line in lines if line.startswith("declare "))
+    return "".join([*declared, *(line for line in lines if line not in declared)])
 
 
 def name_of(text: str) -> str:
