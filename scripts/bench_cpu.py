@@ -19,9 +19,18 @@ from typing import Any
 
 import numpy as np
 from bench_networks import NAMES, BenchNetwork, networks
-from bench_row import CLOCK, MULTIPLY, OURS, PASSES, Row, document
+from bench_row import (
+    CLOCK,
+    MULTIPLY,
+    OURS,
+    OURS_ON_ONE,
+    PASSES,
+    THEIRS_ON_ONE,
+    Row,
+    document,
+)
 from bench_tables import show_layers, show_sizes, show_speed, show_threads
-from built_network import Built, best_target, built
+from built_network import Built, best_target, built, team_call
 from interleaved import Timing, interleaved
 from peers.onnxrt_int8 import Peer, identity, library_bytes, peers
 from rich.console import Console
@@ -29,37 +38,43 @@ from vnni_peak import Peak, vnni_peak
 
 import joulecut as jc
 from joulecut.cli.doctor import machine_line
-from joulecut.compiler.errors import DeviceError, JoulecutError
+from joulecut.compiler.errors import ConfigError, DeviceError, JoulecutError
 from joulecut.targets.base import Target
 
 FLAGS = ("avx2", "avx_vnni", "avx512f", "avx512_vnni", "amx_int8")  # those that matter
 LAYER_REPEATS = 50
 CHECKED = 2  # random inputs
+SPINNING_ENDS_S = 0.005  # after so long neither engine's threads spin any more
 
 console = Console(highlight=False, width=150)
 
 
 def main() -> None:
-    """Time all networks, or those that are named."""
+    """Time all networks, or those that are named; exit 1 if one of ours is not there or wrong."""
     options = _options()
+    try:
+        documents = _bench(options)
+    except ConfigError as error:
+        raise SystemExit(str(error)) from error
+    if not options.peers and not all(each["build"] for each in documents):
+        raise SystemExit(1)
+
+
+def _bench(options: argparse.Namespace) -> list[dict[str, Any]]:
     flags = cpu_flags()
     place = None if options.peers else best_target(flags, options.target)
-    console.print(f"{machine_line()}; {' '.join(flag for flag in FLAGS if flag in flags)}")
-    console.print(
-        f"onnxruntime {version('onnxruntime')}; "
-        + (f"joulecut for {place.name}" if place else "onnxruntime alone")
-        + "; one input; all times measured"
-        + (", of the calling thread" if options.cpu_time else "")
-    )
-    found = networks(options.networks, say=console.print)
-    rows: list[Row] = []
     with tempfile.TemporaryDirectory() as name:
         peak = _peak(Path(name), flags)
+        header = _header(place, peak, flags, options)
+        console.print("; ".join(map(str, header.values())))
+        found = networks(options.networks, say=console.print)
+        rows: list[Row] = []
         for network in found.values():
             folder = Path(name) / network.name
             folder.mkdir()
             rows.append(_measured(network, place, folder, peak, options))
-            console.print(_line(rows[-1]))
+            blocks = len(rows[-1].times[PASSES].blocks)
+            console.print(f"timed {network.name}: {blocks} rounds")
     documents = [document(row) for row in rows]
     show_speed(console, documents)
     show_threads(console, documents)
@@ -67,14 +82,27 @@ def main() -> None:
     if options.layers:
         show_layers(console, documents)
     if options.json:
-        whole = {"machine": machine_line(), "flags": sorted(flags.intersection(FLAGS)),
-                 "onnxruntime": version("onnxruntime"), "onnxruntime_bytes": library_bytes(),
-                 "target": place.name if place else None, "provenance": "measured",
-                 "clock": "calling thread" if options.cpu_time else "wall",
-                 "networks": documents}  # fmt: skip
+        whole = {**header, "onnxruntime_bytes": library_bytes(), "networks": documents}
         options.json.write_text(json.dumps(whole, indent=1) + "\n", encoding="utf-8")
-    if place is not None and not all(row.build for row in rows):
-        raise SystemExit(1)
+    return documents
+
+
+def _header(
+    place: Target | None, peak: Peak | None, flags: frozenset[str], options: argparse.Namespace
+) -> dict[str, str]:
+    """What must stand beside the numbers, first of all the machine."""
+    found = {
+        "machine": machine_line(),
+        "flags": " ".join(flag for flag in FLAGS if flag in flags),
+        "onnxruntime": f"onnxruntime {version('onnxruntime')}",
+        "target": f"joulecut for {place.name}" if place else "onnxruntime alone",
+        "times": "times measured, one input, "
+        + ("processor time of the calling thread" if options.cpu_time else "wall clock"),
+    }
+    if peak is not None:
+        seconds = interleaved({CLOCK: peak.count}, budget_s=0.1)[CLOCK].minimum
+        found["clock"] = f"clock {peak.cycles / seconds / 1e9:.2f} GHz (measured)"
+    return found
 
 
 def _options() -> argparse.Namespace:
@@ -129,13 +157,14 @@ def _measured(
         calls |= {MULTIPLY: peak.multiply, CLOCK: peak.count}
     clock = time.thread_time if options.cpu_time else time.perf_counter
     times = interleaved(calls, options.seconds, clock=clock)
+    best = theirs[min(theirs, key=lambda form: times[form].minimum)]
     layers: list[dict[str, Any]] = []
     if ours is not None and options.layers:
         layers = list(_layers(ours))
     return Row(
         network=network,
         times=times,
-        times2=_two_threads(network, ours, options.seconds),
+        times2=_two_threads(network, ours, best, options.seconds),
         peak=None if peak is None else peak.products / times[MULTIPLY].minimum,
         clock_hz=None if peak is None else peak.cycles / times[CLOCK].minimum,
         build=None if ours is None else _facts(ours),
@@ -178,13 +207,24 @@ def _check(network: BenchNetwork, theirs: dict[str, Peer], ours: Built | None) -
 
 
 def _two_threads(
-    network: BenchNetwork, ours: Built | None, seconds: float
+    network: BenchNetwork, ours: Built | None, best: Peer, seconds: float
 ) -> dict[str, Timing]:
-    """Ours and theirs on two threads; theirs spin while they wait, as is their default."""
-    if ours is None or ours.threaded is None:
+    """Ours and theirs on two threads, wall clock; both spin inside a run and a while after it."""
+    if ours is None:
         return {}
-    theirs = {form: peer.call for form, peer in peers(network, threads=2).items()}
-    return interleaved({OURS: ours.threaded, **theirs}, seconds)
+    x = network.sample()
+    expected = ours.outputs(x)
+    with team_call(ours.library, ours.x, ours.y, threads=2) as call:
+        if call is None:
+            return {}
+        ours.y[...] = 0
+        call()
+        if not np.array_equal(ours.y, expected):
+            console.print(f"{network.name}: two threads differ from one, and are not timed")
+            return {}
+        theirs = {form: peer.call for form, peer in peers(network, threads=2).items()}
+        alone = {OURS_ON_ONE: ours.call, THEIRS_ON_ONE: best.call}
+        return interleaved({OURS: call, **theirs, **alone}, seconds, rest_s=SPINNING_ENDS_S)
 
 
 def _layers(ours: Built) -> Iterator[dict[str, Any]]:
@@ -208,11 +248,6 @@ def _facts(ours: Built) -> dict[str, Any]:
         "constant_bytes": ours.part.weight_bytes,
         "library_bytes": ours.library_bytes,
     }
-
-
-def _line(row: Row) -> str:
-    blocks = len(next(iter(row.times.values())).blocks)
-    return f"timed {row.network.name}: {blocks} rounds"
 
 
 if __name__ == "__main__":

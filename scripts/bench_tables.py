@@ -22,7 +22,7 @@ def show_speed(console: Console, documents: Sequence[Document]) -> None:
         times, best = each["times"], each["best_form"]
         ours = times.get(OURS)
         row = [each["name"], f"{each['macs'] / 1e6:,.2f}"]
-        row += [_pair(ours), f"{_pair(times[best])} {best}", _pair(times[PASSES])]
+        row += [_pair(ours), _pair(times[best]), best, _pair(times[PASSES])]
         ratio = each.get("ratio")
         row.append(f"{ratio['min']:.3f} / {ratio['median']:.3f}" if ratio else _NONE)
         speeds = [_rate(each["macs"], time) for time in (ours, times[best])]
@@ -35,8 +35,8 @@ def show_speed(console: Console, documents: Sequence[Document]) -> None:
             )
         )
         rows.append(row)
-    columns = ["network", "MMAC", "joulecut us", "onnxruntime us, best form", "a call alone us"]
-    columns += ["ours / theirs", "GMAC/s", "of VNNI's peak"]
+    columns = ["network", "MMAC", "joulecut us", "onnxruntime us", "in its form"]
+    columns += ["a call alone us", "ours / theirs", "GMAC/s", "of VNNI's peak"]
     _show(console, "one thread, min / median (measured)", columns, rows)
     peaks = [each["peak_products_per_s"] for each in documents if each["peak_products_per_s"]]
     if peaks:
@@ -62,16 +62,16 @@ def show_threads(console: Console, documents: Sequence[Document]) -> None:
             continue
         best = two["best_form"]
         row = [each["name"], _pair(two["times"][OURS])]
-        row += [f"{_pair(two['times'][best])} {best}"]
+        row += [_pair(two["times"][best]), best]
         pairs = (two["ratio"], two["speedup"][OURS], two["speedup"]["onnxruntime"])
         row += [f"{pair['min']:.2f} / {pair['median']:.2f}" for pair in pairs]
         rows.append(row)
     if not rows:
-        console.print("skipped two threads: no library has model_run_threads")
+        console.print("skipped two threads: no library of ours ran on two")
         return
-    columns = ["network", "joulecut us", "onnxruntime us, best form", "ours / theirs"]
+    columns = ["network", "joulecut us", "onnxruntime us", "in its form", "ours / theirs"]
     columns += ["our speedup", "their speedup"]
-    _show(console, "two threads, min / median (measured)", columns, rows)
+    _show(console, "two threads, wall clock, min / median (measured)", columns, rows)
 
 
 def show_sizes(console: Console, documents: Sequence[Document], engine_bytes: int) -> None:

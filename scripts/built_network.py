@@ -8,7 +8,8 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +23,8 @@ from joulecut.targets.cpu.build import BuiltPart, build_part
 from joulecut.targets.devices.buffers import aligned, pointers
 from joulecut.targets.devices.clock import profile_by_clock
 from joulecut.targets.devices.native import native_arch, runs_here
+
+Call = Callable[[], object]
 
 # The best first; for each what Linux must list beyond what `runs_here` knows of.
 PREFERENCE: Mapping[str, tuple[str, ...]] = {
@@ -43,8 +46,8 @@ class Built:
 
     Attributes:
         part: what the build made.
-        call: runs the library once, from `x` to `y`, on one thread.
-        threaded: the same on two threads; None if the library has no threads.
+        library: it, opened.
+        call: runs it once, from `x` to `y`, on one thread.
         x: what it reads; fill it in place.
         y: what it writes.
         build_s: from the file of the model to the library, no kernel known before.
@@ -53,8 +56,8 @@ class Built:
     """
 
     part: BuiltPart
-    call: Callable[[], object]
-    threaded: Callable[[], object] | None
+    library: ctypes.CDLL
+    call: Call
     x: np.ndarray
     y: np.ndarray
     build_s: float
@@ -80,18 +83,27 @@ def best_target(flags: frozenset[str], name: str | None = None) -> Target:
         name: of the target; None takes the best of those that this processor runs.
 
     Raises:
-        ConfigError: there is no such target, or none that runs here.
+        ConfigError: there is no such target, it does not run here, or none does.
     """
     if name is not None:
-        return target(name)
+        place = target(name)
+        if not _runs(place, flags):
+            raise ConfigError(
+                f"target must be one whose code this processor runs, not '{place.name}'"
+            )
+        return place
     known = {key: each for each in targets() for key in (each.name, *each.aliases)}
-    for wanted, needed in PREFERENCE.items():
-        if wanted in known and flags.issuperset(needed) and runs_here(known[wanted]):
+    for wanted in PREFERENCE:
+        if wanted in known and _runs(known[wanted], flags):
             return known[wanted]
     raise ConfigError(
-        f"processor must run one of {', '.join(PREFERENCE)}, and {native_arch()} without "
-        "AVX2 runs none; name another with --target"
+        f"processor must run code for {' or '.join(PREFERENCE)}, and this one "
+        f"({native_arch()}) does not; time onnxruntime alone with --peers"
     )
+
+
+def _runs(place: Target, flags: frozenset[str]) -> bool:
+    return runs_here(place) and flags.issuperset(PREFERENCE.get(place.name, ()))
 
 
 def built(network: BenchNetwork, place: Target, folder: Path) -> Built:
@@ -111,8 +123,8 @@ def built(network: BenchNetwork, place: Target, folder: Path) -> Built:
     library = ctypes.CDLL(str(path))
     return Built(
         part=part,
+        library=library,
         call=library_call(library, x, y),
-        threaded=threaded_call(library, x, y, threads=2),
         x=x,
         y=y,
         build_s=build_s,
@@ -121,31 +133,43 @@ def built(network: BenchNetwork, place: Target, folder: Path) -> Built:
     )
 
 
-def library_call(library: ctypes.CDLL, x: np.ndarray, y: np.ndarray) -> Callable[[], object]:
+def library_call(library: ctypes.CDLL, x: np.ndarray, y: np.ndarray) -> Call:
     """A call of model_run on fixed arrays."""
-    return _call(library, library.model_run, x, y)
-
-
-def threaded_call(
-    library: ctypes.CDLL, x: np.ndarray, y: np.ndarray, threads: int
-) -> Callable[[], object] | None:
-    """A call of model_run_threads on fixed arrays; None where the library has none."""
-    if not hasattr(library, "model_run_threads"):
-        return None
-    return _call(library, library.model_run_threads, x, y, ctypes.c_int32(threads))
-
-
-def _call(
-    library: ctypes.CDLL, run: Callable[..., int], x: np.ndarray, y: np.ndarray, *more: object
-) -> Callable[[], object]:
     arena = aligned(ctypes.c_size_t.in_dll(library, "model_arena_bytes").value)
-    arguments = (pointers([x]), pointers([y]), ctypes.c_void_p(arena.ctypes.data), *more)
+    inputs, outputs, memory = pointers([x]), pointers([y]), ctypes.c_void_p(arena.ctypes.data)
 
     def call() -> object:
         kept = (arena, x, y)  # the pointers above are of these
-        return run(*arguments), kept
+        return library.model_run(inputs, outputs, memory), kept
 
     return call
+
+
+@contextmanager
+def team_call(
+    library: ctypes.CDLL, x: np.ndarray, y: np.ndarray, threads: int
+) -> Generator[Call | None]:
+    """A call by a team of threads, which lives as long as the block; None if there can be none.
+
+    A library without threads has no model_run_threads; a team is no larger than the processors
+    that this process may use.
+    """
+    if not hasattr(library, "model_run_threads"):
+        yield None
+        return
+    library.model_threads_start.restype = ctypes.c_void_p
+    team = ctypes.c_void_p(library.model_threads_start(ctypes.c_int32(threads)))
+    arena = aligned(ctypes.c_size_t.in_dll(library, "model_arena_bytes").value)
+    inputs, outputs, memory = pointers([x]), pointers([y]), ctypes.c_void_p(arena.ctypes.data)
+
+    def call() -> object:
+        kept = (arena, x, y)
+        return library.model_run_threads(team, inputs, outputs, memory, None, None), kept
+
+    try:
+        yield call if team and library.model_threads_count(team) == threads else None
+    finally:
+        library.model_threads_stop(team)
 
 
 def text_bytes(path: Path) -> int:

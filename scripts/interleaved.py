@@ -43,6 +43,7 @@ def interleaved(
     budget_s: float,
     block_s: float = 2e-3,
     clock: Callable[[], float] = time.perf_counter,
+    rest_s: float = 0.0,
 ) -> dict[str, Timing]:
     """Blocks of A, B, C, A, B, C ...
 
@@ -51,13 +52,15 @@ def interleaved(
         budget_s: for all of it; kept to within 5 and 80 rounds.
         block_s: a block repeats its call until it lasts about so long.
         clock: seconds.
+        rest_s: before each block, followed by a call that does not count: threads that spin on
+            after a call would otherwise take a processor from the next.
     """
     counts: dict[str, int] = {}
     round_s = 0.0
     for name, call in calls.items():
         single = min(_seconds(call, 1, clock) for _ in range(_WARM_UP))
         counts[name] = max(1, math.ceil(block_s / max(single, 1e-9)))
-        round_s += counts[name] * single
+        round_s += counts[name] * single + rest_s
     rounds = int(budget_s / max(round_s, 1e-9))
     rounds = min(max(rounds, _FEWEST_ROUNDS), _MOST_ROUNDS)
     found: dict[str, list[float]] = {name: [] for name in calls}
@@ -66,6 +69,9 @@ def interleaved(
     try:
         for _ in range(rounds):
             for name, call in calls.items():
+                if rest_s:
+                    time.sleep(rest_s)
+                    call()
                 found[name].append(_seconds(call, counts[name], clock) / counts[name])
     finally:
         if collects:

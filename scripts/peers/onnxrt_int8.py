@@ -162,4 +162,7 @@ def _options(threads: int) -> Any:
 def _runtime() -> Any:
     import onnxruntime
 
-    return onnxruntime
+    runtime: Any = onnxruntime
+    if hasattr(runtime, "disable_telemetry_events"):
+        runtime.disable_telemetry_events()  # its thread would wake up between blocks
+    return runtime
