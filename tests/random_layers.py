@@ -221,7 +221,25 @@ def concat(cases: Cases) -> ir.Value:
     return _conv(cases, joined, 24, (3, 3))
 
 
+def quantize(cases: Cases) -> ir.Value:
+    """Real numbers that a product reads as integers; half of them are ties."""
+    x = cases.input((1, _integer(cases, 1, 40), *_image(cases)), "float32")
+    kind = np.iinfo(_kind(cases))
+    scale = float(np.float32(cases.rng.uniform(0.01, 0.1)))
+    attributes = {
+        "scale": scale,
+        "zero_point": _integer(cases, kind.min, kind.max),
+        "low": kind.min + 3,
+        "high": kind.max,
+        "dtype": kind.dtype.name,
+    }
+    made = cases.node("Quantize", [x], attributes)
+    _conv_plain(cases, made, 8)
+    return _conv(cases, made, 9, (1, 1))
+
+
 OPERATORS: dict[str, Draw] = {
+    "quantize": quantize,
     "conv": conv,
     "conv_1d": conv_1d,
     "depthwise": depthwise,

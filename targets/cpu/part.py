@@ -12,7 +12,14 @@ from collections.abc import Iterable, Sequence
 from joulecut.compiler.graph import Graph, Value, dtype_of, name_of, op_key, shape_of
 from joulecut.compiler.layers import Layer, layers
 from joulecut.targets.cpu.lower import Lowered, lower
-from joulecut.targets.cpu.nhwc.forms import RENAMING, Forms, forms, read_by_product, source_of
+from joulecut.targets.cpu.nhwc.forms import (
+    QUANTIZE,
+    RENAMING,
+    Forms,
+    forms,
+    read_by_product,
+    source_of,
+)
 from joulecut.targets.cpu.nhwc.fusing import Group, fused
 from joulecut.targets.cpu.nhwc.kernels import Kernels
 from joulecut.targets.cpu.nhwc.lowering import lower_group, refusal
@@ -110,7 +117,9 @@ class _Walk:
 
 
 def _read(group: Group) -> list[Value]:
-    """The values that a group over planes reads, each once."""
+    """The values that a group over planes reads as planes, each once."""
+    if op_key(group.nodes[0]) == QUANTIZE:
+        return []
     inside = {v for node in group.nodes for v in node.outputs}
     found: dict[Value, None] = {}
     for node in group.nodes:
@@ -130,6 +139,8 @@ def _needed_dense(graph: Graph, groups: Sequence[Group], found: Forms) -> set[st
     for group in reversed(groups):
         if group.name not in found.portable:
             values = [v for v in _read(group) if name_of(v) not in found.made]
+            if op_key(group.nodes[0]) == QUANTIZE:
+                values = list(group.layers[0].inputs)
         elif op_key(group.nodes[0]) in RENAMING and group.name not in needed:
             values = []
         else:

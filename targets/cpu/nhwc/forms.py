@@ -29,6 +29,7 @@ from joulecut.targets.cpu.nhwc.kernels import Kernels
 from joulecut.targets.cpu.nhwc.plane import NO_BORDER, Border, Plane
 
 PLANE = "#plane"  # suffix of the name of a buffer that holds a plane beside a dense tensor
+QUANTIZE = "joulecut.Quantize"  # the only one over planes that reads a dense tensor
 RENAMING = frozenset({"Reshape", "Flatten", "Identity"})
 _SLIDING = frozenset({"joulecut.Conv", "MaxPool", "joulecut.AveragePool"})
 
@@ -82,6 +83,10 @@ def forms(graph: Graph, groups: Sequence[Group], kernels: Kernels, refusals: dic
             reason = _visit(group, draft)
             if reason:
                 draft.portable[group.name] = reason
+    for group in groups:
+        if op_key(group.nodes[0]) == QUANTIZE and group.name not in draft.wanted:
+            draft.made.pop(group.name, None)
+            draft.portable.setdefault(group.name, "nobody reads it as a plane")
     outputs = {name_of(value) for value in graph.graph.outputs}
     inputs = {name_of(value) for value in graph.graph.inputs}
     planes = {
@@ -162,6 +167,9 @@ def _visit(group: Group, draft: _Draft) -> str:
         reason = _slides(first, draft, is_sum=key != "MaxPool")
         if reason:
             return reason
+    elif key == QUANTIZE:
+        if len(shape_of(output)) not in (2, 3, 4):
+            return "the plane is not one of 1 or 2 axes"
     elif key in ("joulecut.Requantize", "joulecut.Add"):
         reason = _joins(first, draft)
         if reason:

@@ -33,8 +33,9 @@ from joulecut.targets.cpu.nhwc.kernels import Kernels
 from joulecut.targets.cpu.nhwc.moving import copy
 from joulecut.targets.cpu.nhwc.plane import Plane
 from joulecut.targets.cpu.nhwc.pooling import Pooling, average_pool, max_pool
+from joulecut.targets.cpu.nhwc.quantizing import quantized
 from joulecut.targets.cpu.operands import constant_input, unsupported
-from joulecut.targets.cpu.script import Array, Step
+from joulecut.targets.cpu.script import Arg, Array, Step
 from joulecut.targets.cpu.weights import Folded, fold_zero_points
 
 
@@ -73,6 +74,12 @@ def lower_group(group: Group, forms: Forms, kernels: Kernels) -> tuple[list[Step
             work = _convolution(group, forms, kernels)
             step, said = kernels.convolution(work)
             return [step], work.macs, said
+        case "joulecut.Quantize":
+            (x, *_) = node.inputs
+            assert x is not None
+            source = Arg("D", name_of(x), shape_of(x), "float32")
+            scale = float(float_of(node, "scale"))
+            return [quantized(source, y, scale, _integers(node, kernels))], 0, "planes"
         case "MaxPool":
             return [max_pool(_pooling(node, forms, y))], 0, "planes"
         case "joulecut.AveragePool":

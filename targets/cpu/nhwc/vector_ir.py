@@ -134,3 +134,23 @@ def rounding(lanes: int) -> str:
         f"%r = fsub {kind} %s, {splat}",
         f"ret {kind} %r",
     )
+
+
+def interleave(vectors: int, lanes: int, element: str) -> str:
+    """`jc_interleave_VxL_T(at, v0, v1, ..)`: stores v0[0], v1[0], .., v0[1], v1[1], .."""
+    kind, total = f"<{lanes} x {element}>", vectors * lanes
+    body: list[str] = []
+    whole = "poison"
+    for i in range(vectors):
+        spots = [spot // vectors if spot % vectors == i else -1 for spot in range(total)]
+        merge = [total + spot if spot % vectors == i else spot for spot in range(total)]
+        body += [
+            f"%w{i} = shufflevector {kind} %v{i}, {kind} poison, {mask(spots)}",
+            f"%m{i} = shufflevector <{total} x {element}> {whole}, <{total} x {element}> %w{i}, "
+            f"{mask(merge)}",
+        ]
+        whole = f"%m{i}"
+    body += [f"store <{total} x {element}> {whole}, ptr %at, align 1", "ret i32 0"]
+    name = f"jc_interleave_{vectors}x{lanes}_{element}"
+    parameters = ", ".join(["ptr %at", *(f"{kind} %v{i}" for i in range(vectors))])
+    return function("i32", name, parameters, *body)
