@@ -71,14 +71,20 @@ def run_here(built: BuiltPart, feeds: Mapping[str, np.ndarray], *, shift: int = 
 
 
 def run_program(
-    built: BuiltPart, target: Target, feeds: Sequence[Mapping[str, np.ndarray]], folder: Path
+    built: BuiltPart,
+    target: Target,
+    feeds: Sequence[Mapping[str, np.ndarray]],
+    folder: Path,
+    *,
+    threads: int = 1,
 ) -> list[Arrays]:
     """Every layer's output and the part's outputs of all samples, through the program."""
     records = [feed[spec.name].tobytes() for feed in feeds for spec in built.inputs]
     (folder / "in").write_bytes(b"".join(records))
     emulator = [target.emulator.program, "-cpu", target.emulator.cpu]
     files = [folder / "in", folder / "out", str(len(feeds))]
-    program = [*emulator, built.directory / "model", "--trace", folder / "trace", *files]
+    options = ["--trace", folder / "trace", "--threads", threads]
+    program = [*emulator, built.directory / "model", *options, *files]
     subprocess.run([str(word) for word in program], check=True)
     layers = [layer.output for layer in built.layers]
     traced = _split((folder / "trace").read_bytes(), layers, len(feeds))

@@ -64,9 +64,7 @@ def _conv(
 ) -> ir.Value:
     axes = len(kernel)
     limits = (-128, 127) if x.dtype == ir.DataType.INT8 else (0, 255)
-    extents = [
-        (k - 1) * d + 1 for k, d in zip(kernel, dilations or (1,) * axes, strict=True)
-    ]
+    extents = [(k - 1) * d + 1 for k, d in zip(kernel, dilations or (1,) * axes, strict=True)]
     pads = [int(cases.rng.integers(0, extent)) for extent in extents * 2]
     bias = cases.rng.integers(-9999, 9999, outputs).astype(np.int32)
     weights = _weights(cases, (outputs, shape_of(x)[1] // group, *kernel))

@@ -23,7 +23,13 @@ PROFILE_TIMEOUT_S = 600.0
 
 
 def profile_by_clock(
-    address: str, part: Path, record: bytes, repeats: int, *, coded: bool = False
+    address: str,
+    part: Path,
+    record: bytes,
+    repeats: int,
+    *,
+    coded: bool = False,
+    threads: int = 1,
 ) -> Profile:
     """Time each layer with the part's own executable on this machine.
 
@@ -33,6 +39,7 @@ def profile_by_clock(
         record: one sample.
         repeats: runs of the whole part; the profile keeps minimum and median per layer.
         coded: time the coding of the link too; the record then holds what is passed.
+        threads: that share the work.
 
     Raises:
         ConfigError: if `repeats` is not positive.
@@ -48,6 +55,7 @@ def profile_by_clock(
         files[0].write_bytes(record)
         options = ["--profile", str(folder / "profile.json"), "--repeat", str(repeats)]
         options += ["--link", str(folder / "frames")] if coded else []
+        options += ["--threads", str(threads)] if threads > 1 else []
         run_program(model_command((), part, options, files), PROFILE_TIMEOUT_S)
         text = (folder / "profile.json").read_text(encoding="utf-8")
     layers, notes = read_times(text, part, repeats, coded=coded)

@@ -21,7 +21,8 @@ __all__ = ["Device", "device", "device_for"]
 GRAMMAR = (
     "`local` or `qemu:ARCH[,cpu=NAME][,jobs=N][,timeout=SECONDS]` or "
     "`ssh://[USER@]HOST[:PORT][,cpu=N][,dir=FOLDER][,identity=FILE][,config=FILE]"
-    "[,timeout=SECONDS]` or `rpc://HOST:PORT/KEY[,timeout=SECONDS]`"
+    "[,timeout=SECONDS]` or `rpc://HOST:PORT/KEY[,timeout=SECONDS]` or "
+    "`local,threads=N`"
 )
 TIMEOUT_S = 600.0
 
@@ -30,7 +31,7 @@ def device(address: str) -> Device:
     """The device that an address names.
 
     Args:
-        address: `local`;
+        address: `local` with the option `threads=N`;
             `qemu:ARCH` with options `cpu=NAME`, `jobs=N`, `timeout=SECONDS`;
             `ssh://[USER@]HOST[:PORT]` with options `cpu=N` (the core that programs are pinned
             to), `dir=FOLDER` (where our files go on the board), `identity=FILE` (the key),
@@ -41,8 +42,10 @@ def device(address: str) -> Device:
     Raises:
         ConfigError: if the address is anything else.
     """
-    if address == "local":
-        return LocalDevice()
+    if address.partition(",")[0] == "local":
+        options = _options(address, address.split(",")[1:], ("threads",))
+        threads = _integer(address, options, "threads")
+        return LocalDevice(1 if threads is None else threads)
     for prefix, (known, parse) in _KINDS.items():
         if address.startswith(prefix):
             where, *words = address.removeprefix(prefix).split(",")

@@ -10,14 +10,15 @@ import ctypes
 import shutil
 import tempfile
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from joulecut.compiler.errors import DeviceError
+from joulecut.compiler.errors import ConfigError, DeviceError
 from joulecut.compiler.profile import Profile
 from joulecut.compiler.quant import TensorSpec
 from joulecut.targets.devices.buffers import aligned, pointers
@@ -41,9 +42,22 @@ _OBSERVER = ctypes.CFUNCTYPE(
 
 @dataclass(frozen=True)
 class LocalDevice:
-    """The processor that runs this program."""
+    """The processor that runs this program.
 
-    address: str = "local"
+    Attributes:
+        threads: that share a part's work; no more than there are processors take part.
+    """
+
+    threads: int = 1
+
+    def __post_init__(self) -> None:
+        if self.threads < 1:
+            raise ConfigError(f"threads of local must be at least 1, not {self.threads}")
+
+    @property
+    def address(self) -> str:
+        """`local`, or `local,threads=2`."""
+        return "local" if self.threads == 1 else f"local,threads={self.threads}"
 
     @property
     def arch(self) -> str:
@@ -63,10 +77,8 @@ class LocalDevice:
         """The outputs of the part; see Device.run."""
         library = _load(part)
 
-        def call(sample: _Sample) -> None:
-            library.check(library.run(sample.inputs, sample.outputs, sample.arena))
-
-        return _each(library, inputs, signature, call, progress)
+        with library.team(self.threads) as run:
+            return _each(library, inputs, signature, run, progress)
 
     def send(
         self,
@@ -80,11 +92,13 @@ class LocalDevice:
         coder = LinkCoder(library.handle, library.path)
         frames: list[bytes] = []
 
-        def call(sample: _Sample) -> None:
-            library.check(library.run(sample.inputs, sample.outputs, sample.arena))
-            frames.append(coder.frame(sample.link))
+        with library.team(self.threads) as run:
 
-        outputs = _each(library, inputs, signature, call, progress, coded=True)
+            def call(sample: _Sample) -> None:
+                run(sample)
+                frames.append(coder.frame(sample.link))
+
+            outputs = _each(library, inputs, signature, call, progress, coded=True)
         return Sent(outputs, tuple(frames))
 
     def trace(
@@ -120,7 +134,9 @@ class LocalDevice:
         check_feeds(inputs, signature.fed)
         record = to_records(inputs, signature.fed)[:1].tobytes()
         coded = bool(signature.link)
-        return profile_by_clock(self.address, part, record, repeats, coded=coded)
+        return profile_by_clock(
+            self.address, part, record, repeats, coded=coded, threads=self.threads
+        )
 
 
 @dataclass(frozen=True)
@@ -136,6 +152,25 @@ class _Library:
         if returned != 0:
             raise DeviceError(f"model_run of {self.path} must return 0, not {returned}")
 
+    @contextmanager
+    def team(self, threads: int) -> Iterator[Callable[[_Sample], None]]:
+        """What runs one sample, by so many threads."""
+        if threads == 1:
+            yield lambda sample: self.check(
+                self.run(sample.inputs, sample.outputs, sample.arena)
+            )
+            return
+        start, run, stop = _team_functions(self.handle)
+        team = start(threads)
+        if not team:
+            raise DeviceError(f"{threads} threads must start, and do not; use fewer")
+        try:
+            yield lambda sample: self.check(
+                run(team, sample.inputs, sample.outputs, sample.arena, None, None)
+            )
+        finally:
+            stop(team)
+
 
 @dataclass(frozen=True)
 class _Sample:
@@ -145,6 +180,18 @@ class _Sample:
     outputs: Any
     link: Any
     arena: int
+
+
+def _team_functions(handle: ctypes.CDLL) -> tuple[Any, Any, Any]:
+    start, run, stop = (
+        handle.model_threads_start,
+        handle.model_run_threads,
+        handle.model_threads_stop,
+    )
+    start.argtypes, start.restype = [ctypes.c_int32], ctypes.c_void_p
+    run.argtypes, run.restype = [ctypes.c_void_p] * 6, ctypes.c_int32
+    stop.argtypes, stop.restype = [ctypes.c_void_p], None
+    return start, run, stop
 
 
 _loaded: dict[tuple[Path, int, int, int], _Library] = {}

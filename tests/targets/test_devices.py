@@ -406,6 +406,9 @@ def test_addresses_are_parsed_and_shown():
     ("address", "text"),
     [
         ("", r"device must be `local` or `qemu:ARCH.*, not ''"),
+        ("local,threads=0", "threads of local must be at least 1, not 0"),
+        ("local,threads=two", "threads in device 'local,threads=two' must be a number, not 'two'"),
+        ("local,cpu=1", r"device must be `local` or .*`local,threads=N`, not 'local,cpu=1'"),
         ("local:1", r"device must be `local` or .*, not 'local:1'"),
         ("qemu:", r"device must be `local` or .*, not 'qemu:'"),
         ("ssh:pi", r"device must be `local` or .*, not 'ssh:pi'"),

@@ -1,6 +1,7 @@
 /* Runs a compiled part over a file of samples.
  *
- *   model [--trace FILE] [--link FILE] [--profile FILE] [--repeat N] INPUT OUTPUT COUNT
+ *   model [--trace FILE] [--link FILE] [--profile FILE] [--repeat N] [--threads N]
+ *         INPUT OUTPUT COUNT
  *
  * INPUT holds COUNT records, each the bytes of all inputs one after the other; OUTPUT gets as
  * many records of all outputs.  --trace writes for each sample the output of each layer, in the
@@ -8,7 +9,8 @@
  * of the frame (32 bits, little-endian) and the frame; the records of INPUT then go on with the
  * tensors that are passed.  --profile writes the time of each layer, and of coding, as JSON: the
  * least and the median over all samples and their repeats; and the cycles, where the kernel lets
- * us count them.  --repeat computes each sample N times.
+ * us count them.  --repeat computes each sample N times,
+ * --threads by N threads, but no more than there are processors.
  *
  * Exit codes: 0 ok, 2 usage, 3 a file is shorter than promised, 4 the system refused something.
  */
@@ -240,7 +242,7 @@ static void read_all(FILE *file, const char *path, void *bytes, size_t nbytes, s
 int main(int argc, char **argv) {
     const char *trace_path = NULL, *profile_path = NULL;
     struct link link = {0};
-    size_t n_repeats = 1;
+    size_t n_repeats = 1, n_threads = 1;
     int at = 1;
     for (; at + 1 < argc && strncmp(argv[at], "--", 2) == 0; at += 2) {
         if (strcmp(argv[at], "--trace") == 0)
@@ -251,14 +253,17 @@ int main(int argc, char **argv) {
             profile_path = argv[at + 1];
         else if (strcmp(argv[at], "--repeat") == 0)
             n_repeats = parse_count(argv[at + 1], "--repeat", 1);
+        else if (strcmp(argv[at], "--threads") == 0)
+            n_threads = parse_count(argv[at + 1], "--threads", 1);
         else
-            die(EXIT_USAGE, "option must be --trace, --link, --profile or --repeat, not '%s'",
+            die(EXIT_USAGE,
+                "option must be --trace, --link, --profile, --repeat or --threads, not '%s'",
                 argv[at]);
     }
     if (argc - at != 3)
         die(EXIT_USAGE,
             "usage: model [--trace FILE] [--link FILE] [--profile FILE] [--repeat N] "
-            "INPUT OUTPUT COUNT");
+            "[--threads N] INPUT OUTPUT COUNT");
     const char *input_path = argv[at], *output_path = argv[at + 1];
     const size_t n_samples = parse_count(argv[at + 2], "COUNT", profile_path ? 1 : 0);
 
@@ -267,6 +272,8 @@ int main(int argc, char **argv) {
     for (int i = 0; i < MODEL_NUM_OUTPUTS; i++) outputs[i] = allocate(model_output_bytes[i]);
     void *arena = allocate(MODEL_ARENA_BYTES);
     if (link.path) open_link(&link, inputs, outputs);
+    model_threads *team = n_threads > 1 ? model_threads_start((int32_t)n_threads) : NULL;
+    if (n_threads > 1 && !team) die(EXIT_SYSTEM, "%zu threads must start, and do not", n_threads);
 
     struct watch watch = {.trace_path = trace_path, .n_runs = n_samples * n_repeats};
     if (trace_path) {
@@ -295,10 +302,8 @@ int main(int argc, char **argv) {
             FILE *trace = watch.trace;
             if (repeat > 0) watch.trace = NULL;
             start_timing(&watch);
-            int32_t status = observed
-                                 ? model_run_observed((const void *const *)inputs, outputs, arena,
-                                                      observe, &watch)
-                                 : model_run((const void *const *)inputs, outputs, arena);
+            int32_t status = model_run_threads(team, (const void *const *)inputs, outputs, arena,
+                                               observed ? observe : NULL, &watch);
             watch.trace = trace;
             if (status != 0) die(EXIT_SYSTEM, "model_run must return 0, not %" PRId32, status);
             if (link.file) {
@@ -317,6 +322,7 @@ int main(int argc, char **argv) {
         close_cycles(&watch.counter);
         write_profile(profile_path, &watch, link.path != NULL);
     }
+    model_threads_stop(team);
     close_file(result, output_path);
     fclose(source);
     return 0;
