@@ -32,14 +32,19 @@ verify-kernels: dev ## a million outputs of every operator on every target, and 
 verify-cuts: dev ## all 1,000 held-out digits at every cut on x86-64, aarch64 and armv7
 	@PYTHONPATH=scripts $(BIN)/python scripts/verify_cuts.py
 
-bench: bench-codec bench-cpu ## both benchmarks
+bench: bench-codec bench-cpu bench-arm ## all benchmarks
 
 bench-codec: dev ## the codec beside its peers, in the same run: sizes, speeds, distortion, instructions on Arm
 	@scripts/bench_setup
 	@PYTHONPATH=scripts $(BIN)/python scripts/bench_codec.py
 
-bench-cpu: dev ## built networks beside onnxruntime, in the same run
+bench-cpu: dev ## eight built networks beside onnxruntime's best form, in the same run
+	@scripts/bench_setup
 	@PYTHONPATH=scripts $(BIN)/python scripts/bench_cpu.py
+
+bench-arm: dev ## instructions on emulated Arm cores beside onnxruntime and LiteRT, cycles by llvm-mca
+	@scripts/bench_setup
+	@PYTHONPATH=scripts $(BIN)/python scripts/bench_arm_networks.py
 
 fuzz: dev ## ten minutes of libFuzzer on the codec (FUZZ_SECONDS=600); needs clang
 	@$(BIN)/python scripts/fuzz.py --seconds $(or $(FUZZ_SECONDS),600)
