@@ -101,16 +101,18 @@ class Load:
     """A load, which moves its pointer to what it loads next.
 
     Attributes:
+        name: of the instruction.
         registers: in the assembler's words.
-        bits: of an element.
         pointer: the operand's name.
         size: bytes.
+        steps: of the walk, if the pointer is that of a pixel.
     """
 
+    name: str
     registers: str
-    bits: int
     pointer: str
     size: int
+    steps: int = 0
 
 
 @dataclass(frozen=True)
@@ -183,13 +185,14 @@ class Program:
         def load(group: Group) -> None:
             for one in group.loads:
                 move = one.size
-                if one.pointer.startswith("x"):
-                    at = loaded[one.pointer] = loaded.get(one.pointer, -1) + 1
-                    move = places[at + 1] - places[at]
-                update = (
-                    "!" if move == one.size else f", {self._constant(move)}" if move else ""
-                )
-                self.add(f"vld1.{one.bits} {{{one.registers}}}, [%{one.pointer}]{update}")
+                if one.steps:
+                    at = loaded.get(one.pointer, 0)
+                    loaded[one.pointer] = at + one.steps
+                    move = places[at + one.steps] - places[at]
+                update = "!"
+                if move != one.size:
+                    update = f", {self._constant(move)}" if move else ""
+                self.add(f"{one.name} {{{one.registers}}}, [%{one.pointer}]{update}")
 
         load(groups[0])
         for i, group in enumerate(groups):

@@ -9,7 +9,7 @@ add up, and a sum may have any length. Both need that no 16-bit sum of two produ
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 
 import numpy as np
@@ -74,7 +74,9 @@ def _deep(way: Walk, pixels: int, *, safe: bool) -> str:
 
 def _granule(pixels: int, totals: list[range]) -> Iterator[Group]:
     """16 products for every pixel and channel, of two channels at once where registers are few."""
-    loads = [Load(f"d{2 * p}, d{2 * p + 1}", 8, f"x{p}", 16) for p in range(pixels)]
+    loads = [
+        Load("vld1.8", f"d{2 * p}, d{2 * p + 1}", f"x{p}", 16, 1) for p in range(pixels)
+    ]
     halves: list[list[Product]] = []
     weights: list[Load] = []
     for half in range(2):
@@ -107,19 +109,18 @@ def _wide(way: Walk, pixels: int, *, safe: bool) -> str:
             registers = ", ".join(f"d{2 * q + i}" for i in range(4))
             program.add(f"vld1.32 {{{registers}}}, [%b]{'!' if last else ''}")
     bodies = [
-        _split(_pairs(len(part.offsets), pixels, totals), safe=safe) for part in way.parts
+        _split(_pairs(part.offsets, pixels, totals), safe=safe) for part in way.parts
     ]
     program.sums(way, bodies, pixels, fresh=False)
     return program.function(_pointers(pixels), totals)
 
 
-def _pairs(count: int, pixels: int, totals: list[range]) -> Iterator[Group]:
-    """Two neighbours in x for every pixel and channel, `count` times, twice at once."""
-    for i in range(0, count, 2):
-        both = min(2, count - i)
-        loads = [
-            Load(f"d{2 * p + k}[]", 16, f"x{p}", 2) for p in range(pixels) for k in range(both)
-        ]
+def _pairs(offsets: Sequence[int], pixels: int, totals: list[range]) -> Iterator[Group]:
+    """Two neighbours in x for every pixel and channel, two times at once."""
+    for i in range(0, len(offsets), 2):
+        spots = offsets[i : i + 2]
+        both = len(spots)
+        loads = [load for p in range(pixels) for load in _repeated(2 * p, f"x{p}", spots)]
         halves: list[list[Product]] = []
         for half in range(2):
             first = 4 if both == 1 or pixels == 2 else (4, 24)[half]
@@ -143,8 +144,15 @@ def _pairs(count: int, pixels: int, totals: list[range]) -> Iterator[Group]:
             yield Group((*loads, _weights(4), *more), (*halves[0], *halves[1]))
 
 
+def _repeated(first: int, pointer: str, offsets: Sequence[int]) -> list[Load]:
+    """Two neighbours in all of a D register, and two others in all of the next."""
+    if len(offsets) == 2 and offsets[1] - offsets[0] == 2:
+        return [Load("vld2.16", f"d{first}[], d{first + 1}[]", pointer, 4, 2)]
+    return [Load("vld1.16", f"d{first + i}[]", pointer, 2, 1) for i in range(len(offsets))]
+
+
 def _weights(first: int) -> Load:
-    return Load(", ".join(f"d{first + i}" for i in range(4)), 8, "w", 32)
+    return Load("vld1.8", ", ".join(f"d{first + i}" for i in range(4)), "w", 32)
 
 
 def _split(groups: Iterator[Group], *, safe: bool) -> list[Group]:
