@@ -58,12 +58,12 @@ def profile_by_clock(
         options += ["--threads", str(threads)] if threads > 1 else []
         run_program(model_command((), part, options, files), PROFILE_TIMEOUT_S)
         text = (folder / "profile.json").read_text(encoding="utf-8")
-    layers, notes = read_times(text, part, repeats, coded=coded)
+    layers, notes = read_times(text, part, repeats, coded=coded, threads=threads)
     return Profile(address, layers, machine_line(), notes)
 
 
 def read_times(
-    text: str, part: Path, repeats: int, *, coded: bool
+    text: str, part: Path, repeats: int, *, coded: bool, threads: int = 1
 ) -> tuple[tuple[LayerProfile, ...], tuple[str, ...]]:
     """The layers of a profile, and what a reader must know, from what `--profile` wrote.
 
@@ -72,6 +72,7 @@ def read_times(
         part: directory of the part.
         repeats: that were asked for.
         coded: the link was coded too.
+        threads: that shared the work.
 
     Raises:
         DeviceError: if the text is anything else.
@@ -82,7 +83,7 @@ def read_times(
         layers = [_timed(row, row["name"], kinds[row["name"]]) for row in written["layers"]]
         layers += [_timed(written["link"], *CODING)] if coded else []
         clock = str(written["clock"])
-        cycles = _cycles_note(written)
+        cycles = _cycles_note(written, threads)
     except (ValueError, KeyError, TypeError) as error:
         raise DeviceError(
             f"{part / 'model'} --profile must write clock and layers; {error!r} in the way"
@@ -94,9 +95,10 @@ def read_times(
     return tuple(layers), (*notes, cycles)
 
 
-def _cycles_note(written: Mapping[str, Any]) -> str:
+def _cycles_note(written: Mapping[str, Any], threads: int) -> str:
     if written.get("cycles"):
-        return "cycles: the processor's counter, user mode only, minimum; reading it adds a few"
+        whose = "" if threads == 1 else f" of the first of {threads} threads, waiting included"
+        return f"cycles{whose}: the processor's counter, user mode only, minimum; reading it adds a few"
     reason = str(written.get("cycles_reason", "the part's program counts none"))
     refused = any(word in reason for word in ("denied", "not permitted"))
     advice = "; `sysctl kernel.perf_event_paranoid=2` there lets users count" if refused else ""

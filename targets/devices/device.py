@@ -20,7 +20,7 @@ __all__ = ["Device", "device", "device_for"]
 
 GRAMMAR = (
     "`local` or `qemu:ARCH[,cpu=NAME][,jobs=N][,timeout=SECONDS]` or "
-    "`ssh://[USER@]HOST[:PORT][,cpu=N][,dir=FOLDER][,identity=FILE][,config=FILE]"
+    "`ssh://[USER@]HOST[:PORT][,cpu=N][,threads=N][,dir=FOLDER][,identity=FILE][,config=FILE]"
     "[,timeout=SECONDS]` or `rpc://HOST:PORT/KEY[,timeout=SECONDS]` or "
     "`local,threads=N`"
 )
@@ -35,7 +35,7 @@ def device(address: str) -> Device:
             `qemu:ARCH` with options `cpu=NAME`, `jobs=N`, `timeout=SECONDS`;
             `ssh://[USER@]HOST[:PORT]` with options `cpu=N` (the core that programs are pinned
             to), `dir=FOLDER` (where our files go on the board), `identity=FILE` (the key),
-            `config=FILE` (in place of ~/.ssh/config), `timeout=SECONDS`; or
+            `config=FILE` (in place of ~/.ssh/config), `threads=N`, `timeout=SECONDS`; or
             `rpc://HOST:PORT/KEY` (a TVM RPC tracker) with the option `timeout=SECONDS`.
             A comma stands before each option.
 
@@ -44,8 +44,7 @@ def device(address: str) -> Device:
     """
     if address.partition(",")[0] == "local":
         options = _options(address, address.split(",")[1:], ("threads",))
-        threads = _integer(address, options, "threads")
-        return LocalDevice(1 if threads is None else threads)
+        return LocalDevice(_threads(address, options))
     for prefix, (known, parse) in _KINDS.items():
         if address.startswith(prefix):
             where, *words = address.removeprefix(prefix).split(",")
@@ -86,6 +85,7 @@ def _ssh(address: str, where: str, options: _Options) -> Device:
         _integer(address, options, "cpu"),
         options.get("dir"),
         _timeout(address, options),
+        _threads(address, options),
     )
 
 
@@ -101,7 +101,7 @@ def _rpc(address: str, where: str, options: _Options) -> Device:
 # Prefix: the options, and what makes the device from address, what follows the prefix, options.
 _KINDS: dict[str, tuple[tuple[str, ...], Callable[[str, str, _Options], Device]]] = {
     "qemu:": (("cpu", "jobs", "timeout"), _qemu),
-    "ssh://": (("cpu", "dir", "identity", "config", "timeout"), _ssh),
+    "ssh://": (("cpu", "dir", "identity", "config", "threads", "timeout"), _ssh),
     "rpc://": (("timeout",), _rpc),
 }
 
@@ -114,6 +114,11 @@ def _options(address: str, words: Sequence[str], known: Sequence[str]) -> _Optio
             raise _refusal(address)
         options[key] = value
     return options
+
+
+def _threads(address: str, options: _Options) -> int:
+    given = _integer(address, options, "threads")
+    return 1 if given is None else given
 
 
 def _path(options: _Options, key: str) -> Path | None:

@@ -57,6 +57,6 @@ def _target_of(part: Path, library: Path) -> Target:
 def _tvm_headers() -> Path:
     """Where tvm/ffi/c_api.h is; importing the package would take seconds."""
     spec = importlib.util.find_spec("tvm_ffi")
-    if spec is None or spec.origin is None:
-        raise DeviceError("apache-tvm-ffi must be installed for rpc, and is not")
+    assert spec is not None  # joulecut depends on it
+    assert spec.origin is not None
     return Path(spec.origin).parent / "include"

@@ -51,6 +51,7 @@ class SshDevice:
         cpu: the core that programs are pinned to, where the board has `taskset`.
         folder: on the board, where a folder for our files is made; None for its TMPDIR or /tmp.
         timeout_s: for each batch of samples, its transfer included.
+        threads: that share a part's work; no more than there are processors take part.
     """
 
     host: str
@@ -61,6 +62,7 @@ class SshDevice:
     cpu: int | None = None
     folder: str | None = None
     timeout_s: float = 600.0
+    threads: int = 1
 
     def __post_init__(self) -> None:
         check_host("ssh", self.host)
@@ -70,6 +72,12 @@ class SshDevice:
             check_port("ssh", self.port)
         if self.cpu is not None and self.cpu < 0:
             raise ConfigError(f"cpu of ssh must be the number of a core, not {self.cpu}")
+        if self.threads < 1:
+            raise ConfigError(f"threads of ssh must be at least 1, not {self.threads}")
+        if self.cpu is not None and self.threads > 1:
+            raise ConfigError(
+                f"cpu of ssh must not be given with {self.threads} threads: it is one core"
+            )
         if self.folder is not None and not self.folder.startswith("/"):
             raise ConfigError(f"dir of ssh must begin with '/', not '{self.folder}'")
         if not self.timeout_s > 0:
@@ -81,7 +89,9 @@ class SshDevice:
     @property
     def address(self) -> str:
         """`ssh://user@host:port,cpu=1`."""
-        return f"ssh://{self._login}" + (f",cpu={self.cpu}" if self.cpu is not None else "")
+        cpu = f",cpu={self.cpu}" if self.cpu is not None else ""
+        threads = f",threads={self.threads}" if self.threads > 1 else ""
+        return f"ssh://{self._login}{cpu}{threads}"
 
     @property
     def arch(self) -> str:
@@ -148,13 +158,15 @@ class SshDevice:
         coded = bool(signature.link)
         options = ["--profile", "profile", "--repeat", str(repeats)]
         options += ["--link", "link"] if coded else []
+        options += self._threads()
         with self._session() as session:
             run = self._program(session, part)
             before = _board(session)
             (text,) = run(options, record, ("profile",))
             after = _board(session)
             pinned = self._pinned(session)
-        layers, notes = read_times(text.decode(errors="replace"), part, repeats, coded=coded)
+        written = text.decode(errors="replace")
+        layers, notes = read_times(written, part, repeats, coded=coded, threads=self.threads)
         return Profile(
             self.address, layers, after.machine, (*notes, clock_note(before, after), *pinned)
         )
@@ -173,6 +185,7 @@ class SshDevice:
             sample_bytes += sizes([layer.output for layer in read_layers(part)])
         step = batch_samples(sample_bytes)
         options = [word for name in wanted for word in (f"--{name}", name)]
+        options += self._threads()
         columns: list[list[bytes]] = [[] for _ in ("output", *wanted)]
         with self._session() as session:
             run = self._program(session, part)
@@ -192,6 +205,9 @@ class SshDevice:
     def _program(self, session: Session, part: Path) -> RemoteProgram:
         cpu = self.cpu if session.has_taskset else None
         return push_program(session, part, cpu, self.timeout_s)
+
+    def _threads(self) -> list[str]:
+        return ["--threads", str(self.threads)] if self.threads > 1 else []
 
     def _pinned(self, session: Session) -> tuple[str, ...]:
         if self.cpu is None:

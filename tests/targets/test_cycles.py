@@ -71,6 +71,8 @@ def test_what_the_kernel_counts_is_read_around_every_layer(part: Path, tmp_path:
     assert [q.value for q in counted] == [row["cycles_min"] for row in rows]
     assert {(q.unit, q.provenance) for q in counted} == {("cycle", "measured")}
     assert notes[-1].startswith("cycles: the processor's counter, user mode only, minimum")
+    _, notes = read_times(text, part, 9, coded=True, threads=2)
+    assert notes[-1].startswith("cycles of the first of 2 threads, waiting included: the proc")
 
 
 @pytest.mark.tool

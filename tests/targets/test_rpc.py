@@ -1,6 +1,7 @@
 """Boards behind a TVM RPC tracker: tracker and servers on loopback stand for them."""
 
 import json
+import shutil
 import socket
 import subprocess
 import threading
@@ -20,6 +21,7 @@ from joulecut.compiler.link_code import LinkCode
 from joulecut.compiler.plan import Plan
 from joulecut.targets.base import target, targets
 from joulecut.targets.cpu.build import build_part
+from joulecut.targets.cpu.rpc_client import RemoteBoard
 from joulecut.targets.cpu.toolchains import compiler
 from joulecut.targets.devices import batches, rpc
 from joulecut.targets.devices.device import device
@@ -190,6 +192,44 @@ def test_what_a_part_does_wrong_is_named(board: RpcDevice, tiny: Callable[..., P
         board.send(tiny(), feeds, linked)
     with pytest.raises(DeviceError, match=r"must code its link, and does not; build the part"):
         board.profile(tiny(), feeds, linked)
+
+
+def test_a_part_that_is_not_what_its_report_says_is_refused(
+    board: RpcDevice, tiny: Callable[..., Path], tmp_path: Path
+):
+    part = shutil.copytree(tiny(), tmp_path / "part")
+    (part / "layers.json").write_text(json.dumps({"layers": LAYERS[:1]}))
+    with pytest.raises(
+        DeviceError, match=r"must be called as layers.json and the signature say"
+    ):
+        board.profile(part, tiny_feeds(1), SIGNATURE)
+    library = bytearray((part / "libmodel.so").read_bytes())
+    library[18:20] = (20).to_bytes(2, "little")  # PowerPC
+    (part / "libmodel.so").write_bytes(library)
+    with pytest.raises(DeviceError, match=r"built for a known target, not for machine 20"):
+        board.run(part, tiny_feeds(1), SIGNATURE)
+
+
+def test_a_server_without_llvm_runs_parts_but_cannot_say_what_it_is(
+    board: RpcDevice, tiny: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+):
+    def silent(_board: RemoteBoard) -> str:
+        return ""
+
+    monkeypatch.setattr(RemoteBoard, "triple", silent)
+    monkeypatch.setattr(RemoteBoard, "cpu", silent)
+    feeds = tiny_feeds(2)
+    assert_equal(board.run(tiny(), feeds, SIGNATURE), tiny_answers(feeds))
+    found = board.profile(tiny(), feeds, SIGNATURE, repeats=1)
+    assert found.machine == "unknown processor, a TVM RPC server"
+    with pytest.raises(
+        DeviceError, match=r"must have TVM's LLVM to say what it is, and has not"
+    ):
+        assert board.arch
+    with pytest.raises(
+        DeviceError, match=r"must run the part, and did not: .*Failed to load dynamic"
+    ):
+        board.run(tiny(OTHER), feeds, SIGNATURE)
 
 
 def test_a_part_for_another_architecture_is_refused(

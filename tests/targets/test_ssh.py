@@ -5,10 +5,12 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +26,7 @@ from joulecut.compiler.link_code import LinkCode
 from joulecut.compiler.plan import Plan
 from joulecut.targets.base import target
 from joulecut.targets.cpu.build import build_part
-from joulecut.targets.devices import batches
+from joulecut.targets.devices import batches, ssh_session
 from joulecut.targets.devices.device import device
 from joulecut.targets.devices.local import LocalDevice
 from joulecut.targets.devices.native import native_arch
@@ -178,6 +180,10 @@ def test_a_built_part_does_what_it_does_here(pi: SshDevice, coded: tuple[Path, P
     sent, expected = pi.send(part, feeds, signature), here.send(part, feeds, signature)
     assert sent.frames == expected.frames
     assert_equal(sent.outputs, expected.outputs)
+    team = replace(pi, threads=2)
+    assert_equal(team.trace(part, feeds, signature), here.trace(part, feeds, signature))
+    assert team.profile(part, feeds, signature, repeats=1).device.endswith(",threads=2")
+    team.close()
     found = pi.profile(part, feeds, signature, repeats=2)
     assert [layer.name for layer in found.layers][-1] == CODING[0]
     assert all(layer.quantities["time_min"].value > 0 for layer in found.layers)
@@ -273,9 +279,11 @@ def test_the_board_cleans_up_after_us_however_we_end(
 ):
     here = str(Path(__file__).parent.parent)
     command = [sys.executable, "-c", ENDLESS, server.address, str(tiny(trouble=1))]
-    with subprocess.Popen(command, env={**os.environ, "PYTHONPATH": here}) as process:
-        assert until(lambda: running("./model-") != [])
-        process.send_signal(ending)
+    with tempfile.TemporaryDirectory() as ours:  # what stays of it here is an empty folder
+        environment = {**os.environ, "PYTHONPATH": here, "TMPDIR": ours}
+        with subprocess.Popen(command, env=environment) as process:
+            assert until(lambda: running("./model-") != [])
+            process.send_signal(ending)
     assert until(lambda: list(server.temp.iterdir()) == [])
     assert until(lambda: running("./model-") == [])
 
@@ -285,15 +293,32 @@ def test_a_lost_connection_is_noticed_and_made_again(
 ):
     feeds = tiny_feeds(1)
     pi.run(tiny(), feeds, SIGNATURE)
-    pids = [pid for pid in running("ControlMaster=yes") if f"-p\0{server.port}" in _words(pid)]
-    assert len(pids) == 1
-    os.kill(pids[0], signal.SIGKILL)
+    cut_the_line(server)
     assert until(lambda: list(server.temp.iterdir()) == [])
     assert_equal(pi.run(tiny(), feeds, SIGNATURE), tiny_answers(feeds))
 
 
-def _words(pid: int) -> str:
-    return Path(f"/proc/{pid}/cmdline").read_text()
+def test_a_connection_that_breaks_during_a_run_is_told(
+    server: Sshd, pi: SshDevice, tiny: Callable[..., Path]
+):
+    with ThreadPoolExecutor(1) as pool:
+        run = pool.submit(pi.run, tiny(trouble=1), tiny_feeds(1), SIGNATURE)
+        assert until(lambda: running("./model-") != [])
+        cut_the_line(server)
+        with pytest.raises(
+            DeviceError, match=r"connection to 127.0.0.1:\d+ must hold, and broke"
+        ):
+            run.result()
+    assert until(lambda: list(server.temp.iterdir()) == [])
+    assert until(lambda: running("./model-") == [])
+
+
+def cut_the_line(server: Sshd) -> None:
+    """Kill the client that has the connection."""
+    shared = running("ControlMaster=yes")
+    ours = [p for p in shared if f"-p\0{server.port}" in Path(f"/proc/{p}/cmdline").read_text()]
+    assert len(ours) == 1
+    os.kill(ours[0], signal.SIGKILL)
 
 
 # --- what it says when it cannot ----------------------------------------------------------
@@ -312,6 +337,19 @@ def test_what_a_program_says_is_shown(server: Sshd, pi: SshDevice, tiny: Callabl
         pi.run(tiny(trouble=2), feeds, SIGNATURE)
     with pytest.raises(DeviceError, match=r"3 records must be 36 bytes, not 33; the part was"):
         pi.run(tiny(trouble=4), feeds, SIGNATURE)
+
+
+def test_a_missing_instruction_is_explained(
+    pi: SshDevice, tiny: Callable[..., Path], tmp_path: Path
+):
+    part = shutil.copytree(tiny(), tmp_path / "part")
+    (tmp_path / "m.c").write_text(
+        "#include <signal.h>\nint main(void) { return raise(SIGILL); }"
+    )
+    subprocess.run(["gcc", "-o", part / "model", tmp_path / "m.c"], check=True)
+    text = r"not by SIGILL; the processor there lacks what the part was built for; it said"
+    with pytest.raises(DeviceError, match=text):
+        pi.run(part, tiny_feeds(1), SIGNATURE)
 
 
 def test_a_file_that_is_not_written_is_missed(pi: SshDevice, tiny: Callable[..., Path]):
@@ -449,6 +487,13 @@ def test_a_board_that_does_not_let_us_in_is_told_with_a_way_out(
     )
 
 
+def test_a_board_that_says_nothing_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(ssh_session, "LOGIN_TIMEOUT_S", 1.0)
+    monkeypatch.setattr(ssh_session, "CLOSE_TIMEOUT_S", 0.1)
+    with pretending(tmp_path, mktemp="exec sleep 5") as server, board(server) as pi:
+        assert "does not: no answer within 1 s; check that the board is on" in refused(pi)
+
+
 def test_an_identity_is_used(server: Sshd, tmp_path: Path):
     bare = tmp_path / "client"
     bare.write_text(f"Host *\n  UserKnownHostsFile {server.config.parent}/known\n")
@@ -499,6 +544,8 @@ def test_a_folder_with_an_odd_name_is_only_a_name(
         ("ssh://pi:", r"port in device 'ssh://pi:' must be a number, not ''"),
         ("ssh://pi,cpu=-1", r"cpu of ssh must be the number of a core, not -1"),
         ("ssh://pi,cpu=one", r"cpu in device '.*' must be a number, not 'one'"),
+        ("ssh://pi,threads=0", r"threads of ssh must be at least 1, not 0"),
+        ("ssh://pi,cpu=1,threads=2", r"cpu of ssh must not be given with 2 threads: it is one"),
         ("ssh://pi,dir=tmp", r"dir of ssh must begin with '/', not 'tmp'"),
         ("ssh://pi,timeout=0", r"timeout of ssh must be positive, not 0.0"),
         ("ssh://pi,timeout=inf", r"timeout in device '.*' must be a number, not 'inf'"),
@@ -520,3 +567,5 @@ def test_addresses_are_parsed_and_shown():
     assert device("ssh://me@pi:2222,cpu=3,timeout=9").address == "ssh://me@pi:2222,cpu=3"
     assert device("ssh://[fe80::1%eth0]:22").address == "ssh://[fe80::1%eth0]:22"
     assert device("ssh://pi.local") == SshDevice("pi.local")
+    assert device("ssh://pi,threads=4") == SshDevice("pi", threads=4)
+    assert SshDevice("pi", threads=4).address == "ssh://pi,threads=4"
