@@ -42,6 +42,9 @@ def object_files(
 
     Returns:
         Symbol -> path, sorted by symbol.
+
+    Raises:
+        ConfigError: LLVM does not know the processor or a feature of the target.
     """
     folder = cache_dir / "objects" / target.arch
     folder.mkdir(parents=True, exist_ok=True)
@@ -59,7 +62,9 @@ def object_files(
 def _compile(source: str, symbol: str, target: Target, path: Path) -> None:
     """Appears under its name complete or not at all, whoever else builds at the same time."""
     from joulecut.targets.cpu.codegen import compile_object  # imports TVM, which takes seconds
+    from joulecut.targets.cpu.llvm_names import require_known
 
+    require_known(target.name, llvm_target(target))
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         made = Path(folder) / path.name
         compile_object(source, symbol, llvm_target(target), made)

@@ -1,4 +1,4 @@
-"""gcc for a target: found, asked for its version, run; a missing one is named by its package."""
+"""gcc for a target: found, asked for its version, run; a missing one comes with its cure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def compiler(target: Target) -> str:
     """The path of a gcc that makes code for the target.
 
     Raises:
-        DeviceError: there is none; the message names the Debian package that has it.
+        DeviceError: there is none; the message has the command that installs it.
     """
     native = platform.machine() == target.arch
     for name in (*target.toolchain.compilers, *(["gcc"] if native else [])):
@@ -27,7 +27,7 @@ def compiler(target: Target) -> str:
     raise DeviceError(
         f"a C compiler for {target.name} must be installed, "
         f"and {target.toolchain.compilers[0]} is not; "
-        f"install Debian's {'gcc' if native else target.toolchain.package}"
+        f"run: apt-get install {'gcc' if native else target.toolchain.package}"
     )
 
 

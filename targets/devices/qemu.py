@@ -6,11 +6,14 @@ those of the board; times are not, which is why its profile counts instead.
 
 from __future__ import annotations
 
+import difflib
 import os
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -169,9 +172,12 @@ class QemuDevice:
         if program is None:
             raise DeviceError(
                 f"{name} must be installed for the device '{self.address}', and is not; "
-                "install Debian's qemu-user"
+                "run: apt-get install qemu-user"
             )
-        return (program, *(("-cpu", self.cpu) if self.cpu else ()))
+        if not self.cpu:
+            return (program,)
+        _require_model(name, self.cpu.partition(",")[0], models(program))
+        return (program, "-cpu", self.cpu)
 
     def _require_program(self, part: Path) -> None:
         require_machine(part / "model", self.arch)
@@ -204,6 +210,29 @@ class QemuDevice:
                 results.append([output, *written.values()])
             run_batches(batches, jobs, self.timeout_s, progress)
             return [_joined(column) for column in zip(*results, strict=True)]
+
+
+@cache
+def models(program: str) -> tuple[str, ...]:
+    """The processors that an emulator knows; none if it does not say."""
+    done = subprocess.run(
+        [program, "-cpu", "help"], capture_output=True, text=True, check=False
+    )
+    listed = done.stdout.partition("\n\n")[0].splitlines()  # on x86 the features follow
+    if listed[:1] == ["Available CPUs:"]:
+        return tuple(line.removeprefix("x86 ").split()[0] for line in listed[1:])
+    names = [line.strip() for line in listed]  # of riscv64, under no heading
+    return () if any(" " in name for name in names) else tuple(names)
+
+
+def _require_model(emulator: str, name: str, known: Sequence[str]) -> None:
+    if not known or name in known:
+        return
+    close = difflib.get_close_matches(name, known, n=3, cutoff=0.0)
+    raise ConfigError(
+        f"cpu of {emulator} must be one that it emulates, not '{name}'; the closest are "
+        f"{', '.join(close)}, and `{emulator} -cpu help` lists all"
+    )
 
 
 def _joined(paths: Sequence[Path]) -> bytes:
