@@ -1,0 +1,92 @@
+"""Arm cores without dot products: products of int8 in 16 bits, two of which are added there.
+
+Two products fit in 16 bits where no weight is -128; else every product is added by itself.
+
+LLVM orders such instructions to save registers, and the Cortex-A53 then waits for most of
+them. So the sums of a few pixels are one assembly statement, in an order made for that core.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+
+from joulecut.targets.cpu.nhwc.family import Family, Reduction, packed
+from joulecut.targets.cpu.nhwc.smull_asm import VECTOR, Block, Walk, has_room, sums
+from joulecut.targets.cpu.nhwc.vector_ir import name_of
+from joulecut.targets.cpu.script import Array, lines
+
+LANES, GRANULE = 8, 2
+_MOST = 9  # vectors of eight sums that the registers hold
+_VECTORS = 8  # of one pixel, that a statement sums
+
+
+def accumulate(
+    tile: Reduction, x: str, w: str, bias: str, *, safe: bool, in_order: bool
+) -> tuple[str, str]:
+    """A statement for every block of pixels and channels whose sums fit in registers."""
+    walk = Walk(tile.segments, tile.steps)
+    places = [
+        row * tile.row_step + column * tile.column_step
+        for row in range(tile.rows)
+        for column in range(tile.columns)
+    ]
+    calls, texts = list[str](), list[str]()
+    for j in range(0, tile.blocks, _VECTORS):
+        vectors = min(_VECTORS, tile.blocks - j)
+        fitting = (p for p in range(_MOST // vectors, 0, -1) if has_room(p, vectors, safe=safe))
+        pixels = next(fitting)
+        for p in range(0, len(places), pixels):
+            some = places[p : p + pixels]
+            offsets = tuple(place - some[0] for place in some)
+            text = sums(Block(offsets, vectors, tile.blocks, safe, in_order), walk)
+            given = (
+                f"X[{x} + {some[0]}]",
+                f"W[{w} + {j * walk.pairs * VECTOR}]",
+                f"B[{bias} + {j * LANES}]",
+                f"acc[{(p * tile.blocks + j) * LANES}]",
+            )
+            addresses = ", ".join(f"T.address_of({one})" for one in given)
+            calls.append(f'T.evaluate(T.call_extern("int32", "{name_of(text)}", {addresses}))')
+            texts.append(text)
+    return lines(*calls), "".join(dict.fromkeys(texts))
+
+
+def pack(weights: Array, starts: list[int]) -> Array:
+    """Vectors of one statement after those of the other; of two pairs, each vector's side by side."""
+    _, segments, length = weights.shape
+    walk = Walk(((segments, 0),), -(-length // GRANULE))
+    found = packed(weights, starts, lanes=LANES, granule=GRANULE)
+    pairs = found.reshape(walk.pairs, len(starts), VECTOR)
+    parts = list[Array]()
+    for j in range(0, len(starts), _VECTORS):
+        some, first = pairs[:, j : j + _VECTORS], 0
+        for run in walk.runs:
+            even = first + run // 2 * 2
+            twos = some[first:even].reshape(run // 2, 2, *some.shape[1:]).swapaxes(1, 2)
+            parts += [twos.reshape(-1), some[even : first + run].reshape(-1)]
+            first += run
+    return np.concatenate(parts)
+
+
+def _family(name: str, *, safe: bool, in_order: bool) -> Family:
+    return Family(
+        name=name,
+        lanes=LANES,
+        granule=GRANULE,
+        dtype="int8",
+        weight_dtype="int8",
+        registers=2 * _MOST,
+        lowest_weight=-128 if safe else -127,
+        units=(2, 1),
+        intrinsics="",
+        accumulate=partial(accumulate, safe=safe, in_order=in_order),
+        pack=pack,
+    )
+
+
+SMULL = _family("smull", safe=False, in_order=True)
+SMULL_SAFE = _family("smull_safe", safe=True, in_order=True)
+SMULL_AHEAD = _family("smull_ahead", safe=False, in_order=False)
+SMULL_AHEAD_SAFE = _family("smull_ahead_safe", safe=True, in_order=False)
