@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from step_runner import SLACK_BYTES, run_step
+from step_runner import run_step
 
 from joulecut.targets.base import Target
 from joulecut.targets.cpu.epilogue import Integers
@@ -46,7 +46,9 @@ CASES = (
     ConvCase(channels=8, outputs=40, group=2, dilations=(1, 2), size=(7, 9)),
     ConvCase(channels=16, outputs=24, size=(8, 8), pool=(2, 2), border=Border(1, 2, 3, 1)),
     ConvCase(channels=70, outputs=10, size=(1, 1), kernel=(1, 1), pads=(0, 0)),
-    ConvCase(channels=70, outputs=33, size=(1, 1), kernel=(1, 1), pads=(0, 0), requantize=False),
+    ConvCase(
+        channels=70, outputs=33, size=(1, 1), kernel=(1, 1), pads=(0, 0), requantize=False
+    ),
     ConvCase(channels=32, outputs=64, kernel=(1, 1), pads=(0, 0), strides=(2, 2)),
     ConvCase(channels=16, outputs=32, residual=True, border=Border(1, 1, 1, 1)),
     ConvCase(channels=20, outputs=18, residual=True, others=6),
@@ -60,7 +62,12 @@ def check_conv(
 ) -> None:
     """The kernel of a family computes what numpy does, and writes nothing else."""
     rng = np.random.default_rng([case.channels, case.outputs, tile.columns])
-    work = conv_of(case, family, rng)
+    check_work(conv_of(case, family, rng), tile, family, target, folder)
+
+
+def check_work(work: Conv, tile: Tile, family: Family, target: Target, folder: Path) -> None:
+    """The same for any convolution."""
+    rng = np.random.default_rng([*work.weights.shape, tile.columns])
     low, high = limits(family)
     buffers = {
         plane.name: rng.integers(low, high, plane.size, endpoint=True).astype(plane.dtype)
@@ -73,7 +80,7 @@ def check_conv(
     wanted = before.copy()
     inside(wanted, work.y)[...] = expected
     wrong = np.count_nonzero(made != wanted)
-    assert wrong == 0, f"{wrong} of {expected.size}: {case} {tile}"
+    assert wrong == 0, f"{wrong} of {expected.size}: {work.weights.shape} {tile}"
 
 
 def limits(family: Family) -> tuple[int, int]:
@@ -197,7 +204,8 @@ def _ended(work: Conv, value: np.ndarray, buffers: dict[str, np.ndarray]) -> np.
             centred = (x.astype(np.int64) - term.zero_point).astype(np.float32)
             product = centred * term.multiplier.reshape(-1, 1, 1)
             real = product if real is None else real + product
-        assert real is not None and real.dtype == np.float32
+        assert real is not None
+        assert real.dtype == np.float32
         target = ending.target
         value = np.clip(np.rint(real) + target.zero_point, target.low, target.high)
     return value

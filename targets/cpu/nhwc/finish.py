@@ -101,7 +101,7 @@ class Finish:
         self.blocks = -(-outputs // lanes)
         self.starts = [max(0, min(b * lanes, outputs - lanes)) for b in range(self.blocks)]
         self.functions: list[str] = []
-        self._is_narrow = layer.y.dtype == "int8" and layer.fits_in_16_bits
+        self._is_narrow = layer.y.itemsize == 1 and layer.fits_in_16_bits
         self._kept = min(lanes, outputs)
         terms = [term for ending in layer.endings for term in ending.terms]
         self._scales = {

@@ -1,0 +1,116 @@
+"""AVX2 without VNNI: kernels equal numpy's, and no sum of theirs leaves 16 bits."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from nhwc_cases import CASES, TILES, ConvCase, check_conv, check_work, conv_of
+
+from joulecut.targets.base import target
+from joulecut.targets.cpu.nhwc.avx2 import AVX2, tile_of
+from joulecut.targets.cpu.nhwc.narrow import HEADER, LANES, program
+from joulecut.targets.cpu.nhwc.tile import Tile
+
+ONE_TAP = ConvCase(channels=8, kernel=(1, 1), pads=(0, 0), size=(1, 8))
+# Sums of 1 to 17 granules, outputs around a block, pixels around what ends together.
+AROUND = (
+    *(replace(ONE_TAP, channels=c) for c in (1, 3, 4, 5, 8, 9, 12, 68)),
+    *(replace(ONE_TAP, outputs=o) for o in (1, 7, 8, 9, 17)),
+    *(replace(ONE_TAP, size=(1, c), outputs=8) for c in (3, 5, 6, 7, 12, 13, 14, 15)),
+)
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_convolutions(case: ConvCase, tmp_path: Path) -> None:
+    for i, tile in enumerate(TILES):
+        check_conv(case, tile, AVX2, target("x86_64"), tmp_path / str(i))
+
+
+@pytest.mark.parametrize("case", AROUND, ids=str)
+def test_around_granules_blocks_and_units(case: ConvCase, tmp_path: Path) -> None:
+    check_conv(case, Tile(1, 8, 1), AVX2, target("x86_64"), tmp_path)
+
+
+@pytest.mark.parametrize("weight", [-128, -127, 0, 127])
+def test_largest_sums(weight: int, tmp_path: Path) -> None:
+    work = conv_of(ConvCase(channels=64), AVX2, np.random.default_rng(0))
+    alike = replace(work, weights=np.full_like(work.weights, weight))
+    check_work(alike, Tile(1, 4, 1), AVX2, target("x86_64"), tmp_path)
+
+
+def test_integers_beyond_16_bits_are_clamped_as_reals(tmp_path: Path) -> None:
+    work = conv_of(ConvCase(residual=True), AVX2, np.random.default_rng(0))
+    (first, *others) = work.endings
+    steep = replace(first.terms[0], multiplier=100 * first.terms[0].multiplier)
+    steeper = replace(work, endings=(replace(first, terms=(steep,)), *others))
+    check_work(steeper, Tile(1, 4, 1), AVX2, target("x86_64"), tmp_path)
+    check_work(
+        replace(steeper, endings=steeper.endings[:1], operands=()),
+        Tile(1, 4, 1),
+        AVX2,
+        target("x86_64"),
+        tmp_path / "alone",
+    )
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 12), st.integers(1, 40), st.floats(1, 300))
+def test_a_program_is_the_weights_in_an_order_that_stays_in_16_bits(
+    seed: int, outputs: int, length: int, spread: float
+) -> None:
+    rng = np.random.default_rng(seed)
+    drawn = rng.normal(0, spread, (outputs, 3, length))
+    weights = np.clip(np.rint(drawn), -128, 127).astype(np.int8)
+    steps = -(-length // 4)
+    offsets = np.arange(3 * steps).reshape(3, steps) * 7
+    made = program(weights, 0, offsets)
+    numbers = made[: made.size // 4 * 4].view(np.int32)
+    doubles, singles, at = (int(n) for n in numbers[:HEADER])
+    count = 2 * doubles + singles
+    parts = made[at:].reshape(count, LANES, 4).astype(np.int64)
+
+    total = np.zeros((3 * steps, LANES, 4), np.int64)
+    for where, part in zip(numbers[HEADER : HEADER + count] // 7, parts, strict=True):
+        total[where] += part
+    found = total.transpose(1, 0, 2).reshape(LANES, 3, steps * 4)
+    kept = min(outputs, LANES)
+    assert np.array_equal(found[:kept, :, :length], weights[:kept])
+    assert not found[kept:].any()
+    assert not found[..., length:].any()
+
+    pairs = parts.reshape(count, 2 * LANES, 2)
+    for sign in (1, -1):  # x is 0 where a weight has the other sign, else 255
+        largest = 255 * np.maximum(sign * pairs, 0).sum(axis=2)
+        together = largest[: 2 * doubles].reshape(doubles, 2, 2 * LANES).sum(axis=1)
+        assert all(sums.max(initial=0) <= 2**15 - 1 for sums in (largest, together))
+
+
+def test_small_weights_take_twice_as_many_products_before_they_are_widened() -> None:
+    weights = np.full((8, 1, 400), 7, np.int8)
+    doubles, singles, _ = program(weights, 0, np.zeros((1, 100), np.int64))[:12].view(np.int32)
+    assert (doubles, singles) == (50, 0)
+
+
+def test_zeros_are_left_out() -> None:
+    weights = np.zeros((8, 1, 400), np.int8)
+    weights[3, 0, 17] = 1
+    doubles, singles, _ = program(weights, 0, np.zeros((1, 100), np.int64))[:12].view(np.int32)
+    assert (doubles, singles) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("case", "tile"),
+    [
+        (ConvCase(channels=64, outputs=64, size=(14, 14)), Tile(1, 14, 1)),
+        (ConvCase(channels=64, outputs=64, size=(8, 8)), Tile(4, 3, 1)),
+        (ConvCase(channels=512, outputs=512, size=(14, 14)), Tile(1, 14, 1, "channels")),
+        (replace(ONE_TAP, channels=64, outputs=40, size=(1, 1)), Tile(1, 1, 1, "channels")),
+    ],
+    ids=str,
+)
+def test_tiles_fit_rows_and_streams(case: ConvCase, tile: Tile) -> None:
+    assert tile_of(conv_of(case, AVX2, np.random.default_rng(0))) == tile
