@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import random
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -52,6 +54,27 @@ def test_a_plan_does_not_depend_on_the_order_of_the_buffers(buffers: list[Life])
 def test_a_chain_needs_two_neighbours() -> None:
     chain = [Life(f"b{i}", size, i, i + 1) for i, size in enumerate((640, 64, 512, 128))]
     assert plan_arena(chain) == Arena({"b0": 0, "b2": 0, "b1": 640, "b3": 512}, 704, 704)
+
+
+def test_buffers_at_either_end_make_room_between_them() -> None:
+    """Padded and plain tensors in turn, as DS-CNN has them: pushed down they leave a gap."""
+    sizes = (640, 8000, 12096, 8000, 8000, 12096, 8000, 8000, 12096, 8000, 8000, 64)
+    arena = plan_arena([Life(f"b{i}", size, i, i + 1) for i, size in enumerate(sizes)])
+    assert arena.nbytes == arena.bound_bytes == 20096
+
+
+@pytest.mark.parametrize("reach", [2, 5, 20])
+@pytest.mark.parametrize("seed", range(3))
+def test_plans_of_many_buffers_are_near_the_bound(seed: int, reach: int) -> None:
+    draws = random.Random(seed)
+    firsts = [draws.randint(0, 60) for _ in range(60)]
+    buffers = [
+        Life(f"b{i}", draws.randint(1, 100_000), first, first + draws.randint(0, reach))
+        for i, first in enumerate(firsts)
+    ]
+    arena = plan_arena(buffers)
+    assert arena.bound_bytes <= arena.nbytes <= 1.05 * arena.bound_bytes
+    assert plan_arena(buffers[::-1]) == arena
 
 
 def test_nothing_needs_nothing() -> None:
