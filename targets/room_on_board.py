@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from joulecut.compiler.errors import ConfigError
+from joulecut.targets.cpu.script import Step
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from joulecut.targets.base import Target
-    from joulecut.targets.cpu.build import BuiltPart
+    from joulecut.targets.cpu.lower import Lowered
+
+Sizes = Sequence[tuple[str, int]]  # names of layers, and bytes
 
 PROGRAM = "model"  # the static program of a built part
 
@@ -34,13 +42,30 @@ class PartSizes:
         return self.arena_bytes + self.constant_bytes + self.code_bytes
 
 
-def sizes_of(built: BuiltPart) -> PartSizes:
+def sizes_of(directory: Path, arena_bytes: int, constant_bytes: int) -> PartSizes:
     """The sizes of a part that was built; its static program is the larger of its two forms."""
-    program = (built.directory / PROGRAM).stat().st_size
-    return PartSizes(built.arena_bytes, built.weight_bytes, program - built.weight_bytes)
+    program = (directory / PROGRAM).stat().st_size
+    return PartSizes(arena_bytes, constant_bytes, program - constant_bytes)
 
 
-def require_room(name: str, sizes: PartSizes, place: Target) -> None:
+def largest_constants(lowered: Iterable[Lowered], count: int = 3) -> Sizes:
+    """The layers with the most bytes of constants as they are packed, the largest first."""
+    sizes = [(work.name, _constant_bytes(work)) for work in lowered]
+    return sorted((size for size in sizes if size[1]), key=lambda size: -size[1])[:count]
+
+
+def _constant_bytes(work: Lowered) -> int:
+    arrays = {
+        id(arg.source): arg.source.nbytes
+        for step in work.steps
+        if isinstance(step, Step)
+        for arg in step.args
+        if isinstance(arg.source, np.ndarray)
+    }
+    return sum(arrays.values())
+
+
+def require_room(name: str, sizes: PartSizes, place: Target, largest: Sizes = ()) -> None:
     """Refuse a part that is larger than the memory of its board.
 
     A system and other programs need memory too, so a part that passes may still not fit. A target
@@ -50,6 +75,7 @@ def require_room(name: str, sizes: PartSizes, place: Target) -> None:
         name: of the part.
         sizes: what it occupies.
         place: where it shall run; its fact `ram_bytes` is the memory.
+        largest: layers that the message names, with the bytes of their constants.
 
     Raises:
         ConfigError: saying what needs how much.
@@ -57,9 +83,12 @@ def require_room(name: str, sizes: PartSizes, place: Target) -> None:
     ram = place.facts.get("ram_bytes")
     if ram is None or sizes.total_bytes <= ram.value:
         return
+    most = ", ".join(f"'{layer}' {nbytes:,}" for layer, nbytes in largest)
     raise ConfigError(
         f"part '{name}' must fit the {ram.value:,.0f} bytes of {place.title}, not need "
         f"{sizes.total_bytes:,}: arena {sizes.arena_bytes:,}, constants "
-        f"{sizes.constant_bytes:,}, code {sizes.code_bytes:,}; "
+        f"{sizes.constant_bytes:,}, code {sizes.code_bytes:,}"
+        + (f" (most constants: {most})" if most else "")
+        + "; "
         "cut the network elsewhere, or choose a target with more memory"
     )

@@ -32,6 +32,7 @@ from joulecut.targets.cpu.nhwc.kernels import PORTABLE, Kernels, kernels
 from joulecut.targets.cpu.part import lower_part
 from joulecut.targets.cpu.script import Step, Tiling
 from joulecut.targets.cpu.toolchains import compiler, run
+from joulecut.targets.room_on_board import largest_constants, require_room, sizes_of
 
 Progress = Callable[[str], None]
 
@@ -121,6 +122,7 @@ def build_part(
 
     Raises:
         UnsupportedError: a node is not in the specification, or beyond the kernels.
+        ConfigError: the target's processor is unknown, or its memory too small.
         DeviceError: the target's C compiler is missing or refuses.
     """
     gcc = compiler(target)  # first, because it is the cheapest thing that can be missing
@@ -156,6 +158,8 @@ def build_part(
         len(layout.constants),
     )
     _link(gcc, target, out_dir, texts, layout, objects, _json(built))
+    sizes = sizes_of(out_dir, built.arena_bytes, built.weight_bytes)
+    require_room(graph.graph.name or "part", sizes, target, largest_constants(lowered))
     return built
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 ALIGNMENT_BYTES = 64  # a cache line, and more than any vector
 _MOST_TRIALS = 3000
-_EFFORT = 400_000  # buffers placed, and neighbours looked at, in all trials together
+_EFFORT = 250_000  # buffers placed, and neighbours looked at, in all trials together
 
 
 @dataclass(frozen=True)

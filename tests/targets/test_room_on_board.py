@@ -6,11 +6,18 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from integer_graphs import NETWORKS
 
 from joulecut.compiler.errors import ConfigError
 from joulecut.targets.base import Fact, Target, target
-from joulecut.targets.cpu.build import BuiltPart
-from joulecut.targets.room_on_board import PartSizes, require_room, sizes_of
+from joulecut.targets.cpu.build import build_part, tiling_of
+from joulecut.targets.cpu.part import lower_part
+from joulecut.targets.room_on_board import (
+    PartSizes,
+    largest_constants,
+    require_room,
+    sizes_of,
+)
 
 SIZES = PartSizes(arena_bytes=300, constant_bytes=600, code_bytes=124)
 
@@ -49,5 +56,27 @@ def test_a_target_without_a_memory_takes_everything() -> None:
 
 def test_sizes_are_those_of_the_build(tmp_path: Path) -> None:
     (tmp_path / "model").write_bytes(bytes(5000))
-    built = BuiltPart(tmp_path, "aarch64", (), (), (), 128, 128, 3000)
-    assert sizes_of(built) == PartSizes(128, 3000, 2000)
+    assert sizes_of(tmp_path, 128, 3000) == PartSizes(128, 3000, 2000)
+
+
+def test_the_layers_with_the_most_constants_are_named() -> None:
+    with pytest.raises(
+        ConfigError, match=r"code 124 \(most constants: 'dense' 500, 'conv1' 80\); cut the"
+    ):
+        require_room("edge", SIZES, board(1023), [("dense", 500), ("conv1", 80)])
+
+
+def test_a_build_refuses_what_its_board_cannot_hold(tmp_path: Path) -> None:
+    here = target("x86_64")
+    graph = NETWORKS["digits"]()
+    lowered = lower_part(graph, tiling_of(here), None)
+    names = [name for name, _ in largest_constants(lowered)]
+    assert largest_constants(lowered)[0][1] == 512 * (256 + 4 + 4)  # weights, bias, scale
+    little = replace(here, title="a board", facts={"ram_bytes": Fact(400_000, "this test")})
+    most = ", ".join(f"'{name}' [0-9,]+" for name in names)
+    with pytest.raises(
+        ConfigError, match=rf"must fit the 400,000 .* \(most constants: {most}\)"
+    ):
+        build_part(graph, little, tmp_path / "part", cache_dir=tmp_path / "cache")
+    enough = replace(little, facts={"ram_bytes": Fact(4_000_000, "this test")})
+    build_part(graph, enough, tmp_path / "part", cache_dir=tmp_path / "cache")

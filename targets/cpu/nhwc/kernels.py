@@ -86,7 +86,10 @@ class Kernels:
         step, lanes = self.chosen(work, choice)
         tile = choice.tile
         size = f"{tile.rows}x{tile.columns} pixels x {tile.blocks * lanes} channels"
-        return step, f"{choice.family} {size}" + (", tuned" if tuned else "")
+        lowest = int(work.weights.min())
+        refused = lowest < self.families[0].lowest_weight
+        why = f", not {self.families[0].name}: a weight is {lowest}" if refused else ""
+        return step, f"{choice.family} {size}" + (", tuned" if tuned else "") + why
 
     def chosen(self, work: Conv, choice: Choice) -> tuple[Step, int]:
         """The kernel of a choice, and the channels of a block.
