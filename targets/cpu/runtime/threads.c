@@ -8,28 +8,28 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
-enum { SPINS_BEFORE_YIELD = 4096 };
+enum {
+    CHUNKS_PER_MEMBER = 4,   /* enough that a slow member leaves its share to the others */
+    SPINS_BEFORE_YIELD = 2000,
+    SPINS_BEFORE_SLEEP = 20000,
+};
 
-/* arrived    members at the meeting that is going on
- * meeting    how many meetings are over
- * run        how many runs were begun; a member starts when it changes
- * done       members other than 0 that ended the present run
- * status     results of the run, or-ed
- * lock, woken, run and is_ending belong together */
+/* What is offered.  @ticket is the number of the offer << 32 and the next chunk to be taken; a
+ * chunk belongs to who moves the ticket on.  The other fields are written before the ticket names
+ * their offer, and only when all chunks of the offer before are finished: who reads fields of
+ * another offer does not get the ticket moved.
+ *
+ * @sleepers, and what the condition @offered says, are guarded by @lock. */
 struct model_threads {
     int32_t count, started;
-    _Atomic int32_t arrived, done, status;
-    _Atomic uint32_t meeting, run;
+    _Atomic uint64_t ticket;
+    _Atomic(jc_job) job;
+    _Atomic(const void *) run;
+    _Atomic int32_t tasks, chunks, finished, status, sleepers;
     int is_ending;
-    jc_body body;
-    void *work;
     pthread_mutex_t lock;
-    pthread_cond_t woken;
-    struct member {
-        pthread_t thread;
-        model_threads *team;
-        int32_t id;
-    } members[];
+    pthread_cond_t offered;
+    pthread_t members[];
 };
 
 static void wait_a_moment(int32_t spins) {
@@ -44,55 +44,70 @@ static void wait_a_moment(int32_t spins) {
 #endif
 }
 
-void jc_meet(model_threads *team) {
-    if (!team || team->count == 1) return;
-    const uint32_t meeting = atomic_load_explicit(&team->meeting, memory_order_relaxed);
-    if (atomic_fetch_add_explicit(&team->arrived, 1, memory_order_acq_rel) == team->count - 1) {
-        atomic_store_explicit(&team->arrived, 0, memory_order_relaxed);
-        atomic_store_explicit(&team->meeting, meeting + 1, memory_order_release);
-        return;
+/* Takes a chunk of the present offer and runs it; 0 if none is left. */
+static int run_one(model_threads *team) {
+    uint64_t ticket = atomic_load(&team->ticket);
+    for (;;) {
+        const jc_job job = atomic_load_explicit(&team->job, memory_order_relaxed);
+        const void *const run = atomic_load_explicit(&team->run, memory_order_relaxed);
+        const int32_t tasks = atomic_load_explicit(&team->tasks, memory_order_relaxed);
+        const int32_t chunks = atomic_load_explicit(&team->chunks, memory_order_relaxed);
+        const int64_t chunk = (int64_t)(uint32_t)ticket;
+        if (chunk >= chunks) return 0;
+        if (!atomic_compare_exchange_weak(&team->ticket, &ticket, ticket + 1)) continue;
+        const int32_t from = (int32_t)(chunk * tasks / chunks);
+        const int32_t to = (int32_t)((chunk + 1) * tasks / chunks);
+        const int32_t status = job(run, from, to);
+        if (status) atomic_fetch_or(&team->status, status);
+        atomic_fetch_add(&team->finished, 1);
+        return 1;
     }
-    for (int32_t spins = 0;
-         atomic_load_explicit(&team->meeting, memory_order_acquire) == meeting;)
-        wait_a_moment(spins < SPINS_BEFORE_YIELD ? spins++ : spins);
 }
 
-static void *member_loop(void *argument) {
-    struct member *self = argument;
-    model_threads *team = self->team;
-    uint32_t seen = 0;
+static void *member(void *argument) {
+    model_threads *const team = argument;
     for (;;) {
-        for (int32_t spins = 0; spins < SPINS_BEFORE_YIELD; spins++) {
-            if (atomic_load_explicit(&team->run, memory_order_acquire) != seen) break;
-            wait_a_moment(0);
+        int32_t spins = 0;
+        while (spins < SPINS_BEFORE_SLEEP) {
+            if (run_one(team))
+                spins = 0;
+            else
+                wait_a_moment(++spins < SPINS_BEFORE_YIELD ? spins : 0);
         }
         pthread_mutex_lock(&team->lock);
-        while (atomic_load_explicit(&team->run, memory_order_acquire) == seen && !team->is_ending)
-            pthread_cond_wait(&team->woken, &team->lock);
+        const uint64_t seen = atomic_load(&team->ticket);
+        atomic_fetch_add(&team->sleepers, 1);
+        while (!team->is_ending && atomic_load(&team->ticket) >> 32 == seen >> 32)
+            pthread_cond_wait(&team->offered, &team->lock);
+        atomic_fetch_sub(&team->sleepers, 1);
         const int is_ending = team->is_ending;
-        seen = atomic_load_explicit(&team->run, memory_order_acquire);
         pthread_mutex_unlock(&team->lock);
         if (is_ending) return NULL;
-        atomic_fetch_or(&team->status, team->body(team->work, team, self->id, team->count));
-        atomic_fetch_add_explicit(&team->done, 1, memory_order_release);
     }
 }
 
-int32_t jc_together(model_threads *team, jc_body body, void *work) {
-    if (!team || team->count == 1) return body(work, NULL, 0, 1);
-    team->body = body;
-    team->work = work;
-    atomic_store(&team->status, 0);
-    atomic_store(&team->done, 0);
+static void wake(model_threads *team) {
     pthread_mutex_lock(&team->lock);
-    atomic_fetch_add_explicit(&team->run, 1, memory_order_release);
-    pthread_cond_broadcast(&team->woken);
+    pthread_cond_broadcast(&team->offered);
     pthread_mutex_unlock(&team->lock);
-    const int32_t status = body(work, team, 0, team->count);
-    for (int32_t spins = 0;
-         atomic_load_explicit(&team->done, memory_order_acquire) < team->count - 1;)
+}
+
+int32_t jc_share(model_threads *team, jc_job job, const void *run, int32_t tasks) {
+    if (!team || team->count == 1) return job(run, 0, tasks);
+    const int32_t most = team->count * CHUNKS_PER_MEMBER, chunks = tasks < most ? tasks : most;
+    atomic_store_explicit(&team->job, job, memory_order_relaxed);
+    atomic_store_explicit(&team->run, run, memory_order_relaxed);
+    atomic_store_explicit(&team->tasks, tasks, memory_order_relaxed);
+    atomic_store_explicit(&team->chunks, chunks, memory_order_relaxed);
+    atomic_store_explicit(&team->status, 0, memory_order_relaxed);
+    atomic_store_explicit(&team->finished, 0, memory_order_relaxed);
+    atomic_store(&team->ticket, ((atomic_load(&team->ticket) >> 32) + 1) << 32);
+    if (atomic_load(&team->sleepers) > 0) wake(team);
+    while (run_one(team)) {
+    }
+    for (int32_t spins = 0; atomic_load(&team->finished) < chunks;)
         wait_a_moment(spins < SPINS_BEFORE_YIELD ? spins++ : spins);
-    return status | atomic_load(&team->status);
+    return atomic_load(&team->status);
 }
 
 int32_t model_threads_count(const model_threads *team) { return team ? team->count : 1; }
@@ -106,12 +121,9 @@ model_threads *model_threads_start(int32_t count) {
     if (!team) return NULL;
     team->count = count;
     pthread_mutex_init(&team->lock, NULL);
-    pthread_cond_init(&team->woken, NULL);
+    pthread_cond_init(&team->offered, NULL);
     for (team->started = 1; team->started < count; team->started++) {
-        struct member *member = &team->members[team->started];
-        member->team = team;
-        member->id = team->started;
-        if (pthread_create(&member->thread, NULL, member_loop, member) != 0) {
+        if (pthread_create(&team->members[team->started], NULL, member, team) != 0) {
             model_threads_stop(team);
             return NULL;
         }
@@ -123,10 +135,10 @@ void model_threads_stop(model_threads *team) {
     if (!team) return;
     pthread_mutex_lock(&team->lock);
     team->is_ending = 1;
-    pthread_cond_broadcast(&team->woken);
+    pthread_cond_broadcast(&team->offered);
     pthread_mutex_unlock(&team->lock);
-    for (int32_t i = 1; i < team->started; i++) pthread_join(team->members[i].thread, NULL);
-    pthread_cond_destroy(&team->woken);
+    for (int32_t i = 1; i < team->started; i++) pthread_join(team->members[i], NULL);
+    pthread_cond_destroy(&team->offered);
     pthread_mutex_destroy(&team->lock);
     free(team);
 }

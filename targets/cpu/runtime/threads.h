@@ -1,7 +1,7 @@
-/* A team of threads that run one body together, and meet where it says so.
+/* A team of threads that share the tasks of one kernel after the other.
  *
- * Between runs the members sleep; inside one they spin, since layers last microseconds.  A member
- * that waits for long gives its processor up, so that more members than processors only cost time.
+ * The caller runs the layers; at a kernel with many tasks it offers them, and whoever of the team
+ * is awake takes some.  A member that the system has put aside holds nobody up.
  */
 #ifndef JC_THREADS_H
 #define JC_THREADS_H
@@ -10,13 +10,11 @@
 
 typedef struct model_threads model_threads;
 
-/* What every member runs: its number @id < @count, and what to give to meet(). */
-typedef int32_t (*jc_body)(void *work, model_threads *team, int32_t id, int32_t count);
+/* Runs tasks @from to @to of a kernel. */
+typedef int32_t (*jc_job)(const void *run, int32_t from, int32_t to);
 
-/* Waits until all members are here; a team of NULL has one member, who never waits. */
-void jc_meet(model_threads *team);
-
-/* Runs @body on all members, the caller is number 0; returns what any of them returned, or-ed. */
-int32_t jc_together(model_threads *team, jc_body body, void *work);
+/* Runs all @tasks of @job, by the whole team if there is one; returns what the calls returned,
+ * or-ed. */
+int32_t jc_share(model_threads *team, jc_job job, const void *run, int32_t tasks);
 
 #endif
