@@ -10,7 +10,7 @@ import ctypes
 import shutil
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -153,7 +153,7 @@ class _Library:
             raise DeviceError(f"model_run of {self.path} must return 0, not {returned}")
 
     @contextmanager
-    def team(self, threads: int) -> Iterator[Callable[[_Sample], None]]:
+    def team(self, threads: int) -> Generator[Callable[[_Sample], None]]:
         """What runs one sample, by so many threads."""
         if threads == 1:
             yield lambda sample: self.check(
