@@ -6,6 +6,7 @@ import onnx_ir as ir
 
 from joulecut.compiler.errors import Finding, UnsupportedError
 from joulecut.compiler.graph import DOMAIN, Graph, dtype_of, nodes, op_key
+from joulecut.compiler.passes.cancel_transposes import CancelTransposes
 from joulecut.compiler.passes.fold_batchnorm import FoldBatchNorm
 from joulecut.compiler.passes.fold_pads import FoldPads
 from joulecut.compiler.passes.infra import Pass
@@ -24,6 +25,8 @@ PASSES: tuple[Pass, ...] = (
     LowerQuantization(),
     # Integers say what padding is worth: the zero point.
     FoldPads(),
+    # Integers pass through where floats would have kept a quantizer between two of them.
+    CancelTransposes(),
     # Last: no pass after it may invent a name.
     ShortenNames(),
 )
