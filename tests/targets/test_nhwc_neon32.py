@@ -20,18 +20,20 @@ from joulecut.targets.cpu.nhwc.conv import conv
 from joulecut.targets.cpu.nhwc.ending import Ending
 from joulecut.targets.cpu.nhwc.family import Family
 from joulecut.targets.cpu.nhwc.neon32 import (
+    KERNELS,
     NEON32,
+    NEON32_HALF,
+    NEON32_HALF_SAFE,
     NEON32_SAFE,
-    NEON32_WIDE,
-    NEON32_WIDE_SAFE,
+    family_of,
 )
 from joulecut.targets.cpu.nhwc.tile import Tile
 
-PAIR = Tile(1, 2, 1)
-BOTH, SAFE = [NEON32, NEON32_WIDE], [NEON32_SAFE, NEON32_WIDE_SAFE]
+FEW = Tile(1, 4, 1)
+BOTH, SAFE = [NEON32, NEON32_HALF], [NEON32_SAFE, NEON32_HALF_SAFE]
 NAME = operator.attrgetter("name")
 DENSE = ConvCase(size=(1, 1), kernel=(1, 1), pads=(0, 0))
-LENGTHS = (1, 2, 3, 15, 16, 17, 33, 80, 81, 82, 83, 123, 576, 577, 593, 1187)
+LENGTHS = (1, 2, 3, 4, 5, 7, 8, 79, 80, 81, 82, 83, 161, 577, 593, 1187)
 OUTPUTS = (1, 2, 3, 4, 5, 8, 15, 16, 17, 31, 33)
 
 
@@ -53,14 +55,14 @@ def test_convolutions(case: ConvCase, family: Family, board: Target, tmp_path: P
 def test_lengths(family: Family, board: Target, tmp_path: Path) -> None:
     for channels in LENGTHS:
         case = replace(DENSE, channels=channels, outputs=5, size=(1, 3))
-        check_conv(case, PAIR, family, board, tmp_path / str(channels))
+        check_conv(case, FEW, family, board, tmp_path / str(channels))
 
 
 @pytest.mark.parametrize("family", BOTH, ids=NAME)
 def test_outputs(family: Family, board: Target, tmp_path: Path) -> None:
     for outputs in OUTPUTS:
         case = replace(DENSE, channels=19, outputs=outputs)
-        check_conv(case, PAIR, family, board, tmp_path / str(outputs))
+        check_conv(case, FEW, family, board, tmp_path / str(outputs))
 
 
 @pytest.mark.parametrize("family", BOTH, ids=NAME)
@@ -73,7 +75,7 @@ def test_loops_over_kernels(family: Family, board: Target, tmp_path: Path) -> No
         ConvCase(channels=250, outputs=6, kernel=(3, 3), dilations=(2, 1), pads=(2, 1)),
     )
     for i, case in enumerate(cases):
-        check_conv(case, PAIR, family, board, tmp_path / str(i))
+        check_conv(case, FEW, family, board, tmp_path / str(i))
 
 
 @pytest.mark.parametrize("family", [*BOTH, *SAFE], ids=NAME)
@@ -85,7 +87,7 @@ def test_largest_sums(family: Family, board: Target, tmp_path: Path) -> None:
         work = replace(work, weights=np.full_like(work.weights, value))
         buffers: Arrays = {"x": np.full(work.x.size, -128, np.int8)}
         expected = expected_of(work, buffers)
-        step = conv(work, family, PAIR)
+        step = conv(work, family, FEW)
         buffers["y"] = np.zeros(work.y.size, np.int32)
         made = run_step(step, buffers, board, tmp_path / str(i))["y"]
         np.testing.assert_array_equal(inside(made, work.y), expected)
@@ -104,7 +106,7 @@ def test_saturation(family: Family, board: Target, tmp_path: Path) -> None:
         work = replace(work, endings=(ending,))
         rng = np.random.default_rng(i)
         x = rng.integers(-128, 127, work.x.size, endpoint=True).astype(np.int8)
-        step = conv(work, family, PAIR)
+        step = conv(work, family, FEW)
         assert ("jc_int8" in step.source) == (scale == 1)
         buffers: Arrays = {"x": x, "y": np.zeros(work.y.size, np.int8)}
         made = run_step(step, buffers, board, tmp_path / str(i))["y"]
@@ -116,6 +118,32 @@ def test_safe_families(family: Family, board: Target, tmp_path: Path) -> None:
     for i, case in enumerate((CASES[0], CASES[1], CASES[4], CASES[9])):
         for j, tile in enumerate(TILES[:2]):
             check_conv(case, tile, family, board, tmp_path / f"{i}{j}")
+
+
+CHOICES = (
+    (ConvCase(channels=3, outputs=16, size=(32, 32)), "neon32 1x2x1 rows"),
+    (ConvCase(channels=64, outputs=64, size=(8, 8)), "neon32 1x2x1 channels"),
+    (ConvCase(channels=96, outputs=24, size=(5, 56)), "neon32_half 1x4x1 rows"),
+    (ConvCase(channels=16, outputs=8, size=(6, 6)), "neon32_half 2x2x1 rows"),
+    (
+        ConvCase(channels=16, outputs=16, size=(6, 1), kernel=(3, 1), pads=(1, 0)),
+        "neon32 2x1x1 rows",
+    ),
+    (ConvCase(channels=16, outputs=24, size=(8, 8), pool=(2, 2)), "neon32_half 2x2x1 rows"),
+    (replace(DENSE, channels=64, outputs=12), "neon32 1x1x1 channels"),
+)
+
+
+@pytest.mark.parametrize(("case", "choice"), CHOICES)
+def test_choices(case: ConvCase, choice: str, board: Target, tmp_path: Path) -> None:
+    work = conv_of(case, NEON32, np.random.default_rng(0))
+    assert str(KERNELS.default_of(work)) == choice
+    check_conv(case, KERNELS.tile_of(work), family_of(work), board, tmp_path)
+    low = replace(work, weights=np.where(work.weights == 127, -128, work.weights).astype("i1"))
+    assert str(KERNELS.default_of(low)).split() == [
+        f"{choice.split()[0]}_safe",
+        *choice.split()[1:],
+    ]
 
 
 @pytest.mark.parametrize(

@@ -47,11 +47,6 @@ class Walk:
     parts: tuple[Part, ...]
 
     @property
-    def is_straight(self) -> bool:
-        """Is there no loop?"""
-        return not self.loops and all(part.count == 1 for part in self.parts)
-
-    @property
     def runs(self) -> list[int]:
         """How many steps lie in each straight line, in the order in which they are done."""
         each = [len(part.offsets) for part in self.parts for _ in range(part.count)]
@@ -152,23 +147,20 @@ class Program:
         """Instructions at the end."""
         self.text += instructions
 
-    def sums(
-        self, way: Walk, bodies: Sequence[Sequence[Group]], pixels: int, *, fresh: bool
-    ) -> None:
+    def sums(self, way: Walk, bodies: Sequence[Sequence[Group]], pixels: int) -> None:
         """All products of a walk.
 
         Args:
-            way: of every pixel's pointer, `%x0`, `%x1`.
+            way: of every pixel's pointer, `%x0`, `%x1`, ..
             bodies: of the parts of the walk.
             pixels: pointers.
-            fresh: nothing was added to the totals yet; the walk must be straight.
         """
         for depth, (count, _) in enumerate(way.loops):
             self.add(f"movw %n{depth}, #{count}", f"{depth + 1}:")
         for part, groups in zip(way.parts, bodies, strict=True):
             if part.count > 1:
                 self.add(f"movw %n2, #{part.count}", "3:", "subs %n2, %n2, #1")
-            self._body(groups, part, fresh=fresh)
+            self._body(groups, part)
             if part.count > 1:
                 self.add("bne 3b")
         for depth, (_, move) in reversed(list(enumerate(way.loops))):
@@ -178,9 +170,9 @@ class Program:
                 self.add(*(f"add %x{p}, %x{p}, {by}" for p in range(pixels)))
             self.add(f"bne {depth + 1}b")
 
-    def _body(self, groups: Sequence[Group], part: Part, *, fresh: bool) -> None:
+    def _body(self, groups: Sequence[Group], part: Part) -> None:
         places = [*part.offsets, part.after]
-        loaded, totals = dict[str, int](), set[int]()
+        loaded = dict[str, int]()
 
         def load(group: Group) -> None:
             for one in group.loads:
@@ -204,9 +196,7 @@ class Program:
             if i + 1 < len(groups):
                 load(groups[i + 1])
             for t, product in enumerate(group.products):
-                name = "vpaddl" if fresh and product.total not in totals else "vpadal"
-                totals.add(product.total)
-                self.add(f"{name}.s16 q{product.total}, q{FREE + t}")
+                self.add(f"vpadal.s16 q{product.total}, q{FREE + t}")
 
     def _constant(self, value: int) -> str:
         name = f"c{value}".replace("-", "m")

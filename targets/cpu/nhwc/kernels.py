@@ -50,12 +50,14 @@ class Kernels:
         tile_of: how much of a convolution is computed at once.
         depthwise: the kernel for one filter a channel, or None if there is no special one.
         tuned: what a search found better than that, by the signature of a convolution.
+        family_of: the family for a convolution, if its weights do not decide it alone.
     """
 
     families: tuple[Family, ...]
     tile_of: Callable[[Conv], Tile]
     depthwise: Callable[[Conv], Step] | None = None
     tuned: Mapping[str, Choice] = field(default_factory=dict[str, Choice])
+    family_of: Callable[[Conv], Family] | None = None
 
     @property
     def dtype(self) -> str:
@@ -70,6 +72,8 @@ class Kernels:
         """What is taken if nothing better was found."""
         lowest = int(work.weights.min())
         family = next(f for f in self.families if f.lowest_weight <= lowest)
+        if self.family_of is not None:
+            family = self.family_of(work)
         return Choice(family.name, self.tile_of(work))
 
     def convolution(self, work: Conv) -> tuple[Step, str]:
