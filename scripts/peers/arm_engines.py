@@ -14,7 +14,6 @@ under out/bench, because an emulated run takes long.
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 import statistics
 import subprocess
@@ -29,6 +28,7 @@ import numpy as np
 import onnx
 from arm_cores import ROOT, SYSROOT, Core
 from arm_sysroot import ready, recipe
+from kept_results import KeptResults
 from onnx import helper
 from peers.onnx_signs import with_signs
 from peers.tflite_draft import channels_last, real_channels_last
@@ -43,7 +43,7 @@ from joulecut.compiler.reference import run_reference
 from joulecut.targets.devices.plugin import FLAGS, QEMU_WITH_API_2
 
 ENGINES = ("onnxruntime", "litert", "litert_f32")
-KEPT = ROOT / "out/bench/arm_peers.json"
+KEPT = KeptResults(ROOT / "out/bench/arm_peers.json")
 PLUGIN = Path(__file__).with_name("qemu_totals.c")
 PROGRAM = Path(__file__).with_name("arm_run.py")
 TIMEOUT_S = 3600
@@ -187,9 +187,9 @@ def _count(job: _Job, engine: str, core: Core, runs: tuple[int, int], fresh: boo
     parts = (job.file, PROGRAM.read_bytes(), plugin.name.encode(), recipe(core.system).encode())
     digest = hashlib.sha256(b"\0".join(parts)).hexdigest()[:24]
     key = f"{engine} {core.name} {runs[0]}+{runs[1]} runs {_version(emulator)} {digest}"
-    kept = _kept()
-    if not fresh and key in kept:
-        return Count(**kept[key])
+    kept = None if fresh else KEPT.get(key)
+    if kept is not None:
+        return Count(**kept)
     with tempfile.TemporaryDirectory(prefix="joulecut-") as name:
         place = Path(name)
         (place / "model").write_bytes(job.file)
@@ -211,18 +211,8 @@ def _count(job: _Job, engine: str, core: Core, runs: tuple[int, int], fresh: boo
         apart = np.abs(codes.reshape(-1).astype(int) - job.expected().reshape(-1))
         seen = {"differing": int(np.count_nonzero(apart)), "elements": apart.size}
         count = replace(count, **seen, largest=int(apart.max()))
-    KEPT.parent.mkdir(parents=True, exist_ok=True)
-    partial = KEPT.with_suffix(".partial")
-    partial.write_text(json.dumps({**_kept(), key: asdict(count)}, indent=1))
-    partial.replace(KEPT)
+    KEPT.put(key, asdict(count))
     return count
-
-
-def _kept() -> dict[str, dict[str, Any]]:
-    try:
-        return json.loads(KEPT.read_text())
-    except (OSError, ValueError):
-        return {}
 
 
 def _plugin(emulator: str) -> Path:
