@@ -24,6 +24,7 @@ from joulecut.compiler.errors import (
 from joulecut.compiler.graph import Graph, name_of, nodes, op_key
 from joulecut.compiler.model_checks import check_finite, check_model, read_external_data
 from joulecut.compiler.node_checks import check_nodes
+from joulecut.compiler.passes.fold_constants import FoldConstants
 from joulecut.compiler.shape_arithmetic import fold_shape_arithmetic
 from joulecut.compiler.shapes import infer_shapes, pin_batch, record_shapes
 from joulecut.compiler.support import ACCUMULATING, SHAPE_ONLY, findings_of, refuse
@@ -114,7 +115,7 @@ def float_graph(model: onnx.ModelProto) -> Graph:
     common.RemoveInitializersFromInputsPass()(graph)
     common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(graph)
     refuse(record_shapes(graph, known), "all shapes of the model")
-    graph = tidy(graph)
+    graph = FoldConstants()(tidy(graph))
     refuse(_left_over(graph), "all operators of the model")
     return graph
 
