@@ -8,6 +8,7 @@ from joulecut.compiler.errors import Finding, UnsupportedError
 from joulecut.compiler.graph import DOMAIN, Graph, dtype_of, nodes, op_key
 from joulecut.compiler.passes.cancel_transposes import CancelTransposes
 from joulecut.compiler.passes.fold_batchnorm import FoldBatchNorm
+from joulecut.compiler.passes.fold_flattened import FoldFlattened
 from joulecut.compiler.passes.fold_pads import FoldPads
 from joulecut.compiler.passes.infra import Pass
 from joulecut.compiler.passes.lower_quantization import LowerQuantization
@@ -27,6 +28,8 @@ PASSES: tuple[Pass, ...] = (
     FoldPads(),
     # Integers pass through where floats would have kept a quantizer between two of them.
     CancelTransposes(),
+    # After it one Transpose at most stands before a Reshape.
+    FoldFlattened(),
     # Last: no pass after it may invent a name.
     ShortenNames(),
 )
