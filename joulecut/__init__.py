@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from joulecut.targets.profile import profile as profile
     from joulecut.targets.session import InferenceSession as InferenceSession
     from joulecut.targets.verify import verify as verify
+    from joulecut.zoo.quantize import quantize as quantize
 
 _HOMES = {
     "BuildConfig": "compiler.config",
@@ -47,6 +48,7 @@ _HOMES = {
     "partition": "compiler.plan",
     "pipeline": "compiler.pipeline",
     "profile": "targets.profile",
+    "quantize": "zoo.quantize",
     "run_plan": "compiler.plan",
     "run_reference": "compiler.reference",
     "target": "targets.base",

@@ -8,6 +8,7 @@ each quantizer and says the bit width. Both describe the same integers.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -46,17 +47,29 @@ def export_qonnx(module: nn.Module, example: np.ndarray, path: Path) -> Path:
     return _write(_export.export_qonnx, module, example, path)
 
 
-def export_float(module: nn.Module, example: np.ndarray, path: Path) -> Path:
-    """Write a network without quantizers; batch normalizations are folded into convolutions."""
+def export_float(
+    module: nn.Module, example: np.ndarray | Mapping[str, np.ndarray], path: Path
+) -> Path:
+    """Write a network without quantizers; batch normalizations are folded into convolutions.
+
+    Args:
+        module: any network with one output.
+        example: float32 input [1, ...], or several by name, in the order of `forward`.
+        path: the file to write.
+
+    Returns:
+        `path`.
+    """
+    examples = {INPUT_NAME: example} if isinstance(example, np.ndarray) else example
     path.parent.mkdir(parents=True, exist_ok=True)
     with quiet():
         torch.onnx.export(
             module.eval(),
-            (torch.from_numpy(example),),
+            tuple(map(torch.from_numpy, examples.values())),
             str(path),
             opset_version=OPSET,
             dynamo=False,
-            input_names=[INPUT_NAME],
+            input_names=list(examples),
             output_names=[OUTPUT_NAME],
         )
     return path

@@ -6,7 +6,18 @@ from typing import Annotated
 
 import typer
 
-from joulecut.cli import analyze, build, codec, doctor, profile, run, train, verify
+from joulecut.cli import (
+    analyze,
+    build,
+    codec,
+    doctor,
+    profile,
+    quantize,
+    run,
+    train,
+    tune,
+    verify,
+)
 
 app = typer.Typer(
     name="joulecut",
@@ -16,7 +27,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("analyze")(analyze.analyze)
+app.command("quantize")(quantize.quantize)
 app.command("build")(build.build)
+app.command("tune")(tune.tune)
 app.command("verify")(verify.verify)
 app.command("profile")(profile.profile)
 app.command("run")(run.run)

@@ -1,0 +1,1 @@
+"""Quantize float networks after training: calibrate, choose ranges, write QDQ, compare."""
