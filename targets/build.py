@@ -7,6 +7,7 @@ test vectors with the reference's answers, so that whoever receives it can check
 from __future__ import annotations
 
 import tempfile
+import time
 from collections.abc import Callable, Mapping
 from importlib import metadata
 from pathlib import Path
@@ -42,6 +43,7 @@ from joulecut.targets.cut_prices import cheapest, price_cuts
 
 if TYPE_CHECKING:
     from joulecut.targets.base import Target
+    from joulecut.targets.cpu.tuning.search import Trials
 
 Progress = Callable[[str], None]
 Vectors = Mapping[str, np.ndarray]
@@ -58,7 +60,9 @@ def build(
     codec: CodecConfig | None = None,
     vectors: Vectors | int = 2,
     source: bytes | None = None,
+    tune_minutes: float | None = None,
     progress: Progress = lambda _step: None,
+    tried: Callable[[Trials], None] = lambda _trials: None,
 ) -> Bundle:
     """Compile both parts of a plan and write the bundle; the same call gives the same bytes.
 
@@ -74,19 +78,25 @@ def build(
         vectors: samples [N, ...] for each input of the whole, or how many random ones to make;
             what a lossy codec must learn, it learns from what they are at the cut.
         source: the model as the user gave it, to compare with later.
+        tune_minutes: search better tiles for so long before; see docs/tuning.md. It is no part
+            of a configuration: what it finds is kept, and the next build takes it anyway.
         progress: told each step as it begins.
+        tried: told each trial of that search.
 
     Raises:
         ConfigError: an argument does not fit.
+        VerificationError: the search met a kernel that computes something else.
         UnsupportedError: the model holds what joulecut cannot build.
         DeviceError: a tool chain is missing.
     """
     if isinstance(plan, BuildConfig):
-        return _build_configured(plan, progress)
+        return _build_configured(plan, tune_minutes, progress, tried)
     if out is None:
         raise ConfigError("out must name the bundle to write, not be left out")
     settings = codec or CodecConfig()
     places = {"edge": target(edge), "cloud": target(cloud)}
+    if tune_minutes is not None:
+        _tune(plan, places, tune_minutes, progress, tried)
     feeds = random_feeds(plan.whole, vectors) if isinstance(vectors, int) else dict(vectors)
     progress("test vectors by the reference")
     known = trace(plan.whole, feeds)
@@ -110,7 +120,12 @@ def build(
     return write_bundle(Path(out), fields, files)
 
 
-def _build_configured(config: BuildConfig, progress: Progress) -> Bundle:
+def _build_configured(
+    config: BuildConfig,
+    tune_minutes: float | None,
+    progress: Progress,
+    tried: Callable[[Trials], None],
+) -> Bundle:
     """Import > lower > cut > compile > bundle, as a configuration says."""
     progress(f"import {config.model.name}")
     graph = pipeline(load(config.model), require_integer=config.require_integer)
@@ -124,8 +139,38 @@ def _build_configured(config: BuildConfig, progress: Progress) -> Bundle:
         codec=config.codec,
         vectors=config.vectors,
         source=config.model.read_bytes(),
+        tune_minutes=tune_minutes,
         progress=progress,
+        tried=tried,
     )
+
+
+def _tune(
+    plan: Plan,
+    places: Mapping[str, Target],
+    minutes: float,
+    progress: Progress,
+    tried: Callable[[Trials], None],
+) -> None:
+    """Share the time among the parts whose targets have tiles; who needs less leaves the rest."""
+    from joulecut.targets.cpu.nhwc.kernels import PORTABLE
+    from joulecut.targets.cpu.tuning.tune import require_minutes, tune
+
+    require_minutes(minutes)
+    able = [part for part in (plan.edge, plan.cloud) if places[part.name].kernels != PORTABLE]
+    if not able:
+        names = " and ".join(dict.fromkeys(place.name for place in places.values()))
+        raise ConfigError(
+            f"a target must have kernels with tiles to be tuned, and {names} has portable "
+            "kernels only; build without tuning"
+        )
+    left = minutes
+    for number, part in enumerate(able):
+        place = places[part.name]
+        progress(f"tune the {part.name} for {place.name}")
+        started = time.monotonic()
+        tune(part.graph, place, left / (len(able) - number), progress=tried)
+        left = max(0.0, left - (time.monotonic() - started) / 60)
 
 
 def _chosen_cut(graph: Graph, config: BuildConfig) -> Cut:

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from joulecut.cli.output import emit, errors, verb
+from joulecut.cli.tune import trials_line
 from joulecut.compiler.config import BuildConfig, parse_config
 from joulecut.compiler.errors import ConfigError
 
@@ -36,6 +37,10 @@ def build(
     require_integer: Annotated[
         bool, typer.Option(help="Make a node that stays in float an error.")
     ] = False,
+    tune: Annotated[
+        float | None,
+        typer.Option(metavar="MINUTES", help="First search better tiles for so long."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Import, lower, cut, compile and bundle; the same input gives the same bytes."""
@@ -71,7 +76,8 @@ def build(
         if not as_json:
             errors.print(f"[dim]>[/] {step}")
 
-    bundle = build_bundle(chosen, progress=say)
+    with trials_line() as tried:
+        bundle = build_bundle(chosen, tune_minutes=tune, progress=say, tried=tried)
     if as_json:
         emit(
             {

@@ -6,7 +6,9 @@
     layers.json   the build report: every layer, its kernels, its output; memory and constants
 
 A part with a link also codes what crosses: model_encode_link writes the frame that is sent.
-Equal graphs and targets give equal bytes: nothing in them knows when or where they were built.
+Equal graphs, targets and tiles give equal bytes: nothing in them knows when or where they were
+built. Tiles that a search found better than the usual ones (docs/tuning.md) are named in the
+report, with one digest that stands for all of them.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from joulecut.compiler.graph import Graph, input_specs, output_specs, spec_of
@@ -28,10 +30,11 @@ from joulecut.targets.cpu.driver import EXPORTS, constants_assembly, driver, hea
 from joulecut.targets.cpu.layout import Layout, lay_out
 from joulecut.targets.cpu.link import NO_LINK, LinkLayout, link_table
 from joulecut.targets.cpu.lower import Lowered
-from joulecut.targets.cpu.nhwc.kernels import PORTABLE, Kernels, kernels
+from joulecut.targets.cpu.nhwc.kernels import PORTABLE, Choice, Kernels, kernels
 from joulecut.targets.cpu.part import lower_part
 from joulecut.targets.cpu.script import Step, Tiling
 from joulecut.targets.cpu.toolchains import compiler, run
+from joulecut.targets.cpu.tuning.database import Noted, digest, tuned_tiles
 from joulecut.targets.room_on_board import largest_constants, require_room, sizes_of
 
 Progress = Callable[[str], None]
@@ -87,6 +90,7 @@ class BuiltPart:
         arena_bytes: what a caller provides.
         arena_bound_bytes: no plan of the same buffers needs less.
         weight_bytes: all constants, with what repacking and alignment add.
+        tuning: stands for the tuned tiles that layers have; None if no layer has any.
         files: names.
     """
 
@@ -98,6 +102,7 @@ class BuiltPart:
     arena_bytes: int
     arena_bound_bytes: int
     weight_bytes: int
+    tuning: str | None = None
     files: tuple[str, ...] = FILES
 
 
@@ -109,6 +114,7 @@ def build_part(
     cache_dir: Path | None = None,
     progress: Progress | None = None,
     link: LinkCode | None = None,
+    tuning: Mapping[str, Choice] | None = None,
 ) -> BuiltPart:
     """Compile a part for a target.
 
@@ -119,14 +125,19 @@ def build_part(
         cache_dir: where compiled kernels are kept; `default_cache_dir()` if None.
         progress: is told what is compiled.
         link: what the part sends and how it is coded; None: it sends nothing.
+        tuning: tiles by signature; None takes those of the target's databases.
 
     Raises:
         UnsupportedError: a node is not in the specification, or beyond the kernels.
-        ConfigError: the target's processor is unknown, or its memory too small.
+        ConfigError: a database is corrupt or has a tile that does not fit; the processor of the
+            target is unknown, or its memory too small.
         DeviceError: the target's C compiler is missing or refuses.
     """
     gcc = compiler(target)  # first, because it is the cheapest thing that can be missing
-    lowered = lower_part(graph, tiling_of(target), kernels_of(target))
+    tiles = Noted(tuned_tiles(target) if tuning is None else tuning)
+    family = kernels_of(target)
+    tuned = None if family is None else replace(family, tuned=tiles)
+    lowered = lower_part(graph, tiling_of(target), tuned)
     layout = lay_out(graph, lowered)
     steps = [step for work in lowered for step in work.steps if isinstance(step, Step)]
     objects = object_files(steps, target, cache_dir or default_cache_dir(), progress)
@@ -156,6 +167,7 @@ def build_part(
         layout.arena.nbytes,
         layout.arena.bound_bytes,
         len(layout.constants),
+        digest(tiles.used) if tiles.used else None,
     )
     _link(gcc, target, out_dir, texts, layout, objects, _json(built))
     sizes = sizes_of(out_dir, built.arena_bytes, built.weight_bytes)
@@ -212,6 +224,7 @@ def _json(built: BuiltPart) -> str:
         "arena_bytes": built.arena_bytes,
         "arena_bound_bytes": built.arena_bound_bytes,
         "weight_bytes": built.weight_bytes,
+        "tuning": built.tuning,
         "layers": rows,
     }
     return json.dumps(report, indent=1, ensure_ascii=False) + "\n"
