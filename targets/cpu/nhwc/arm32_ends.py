@@ -73,11 +73,11 @@ def apart(lanes: int) -> str:
     )
 
 
-def store(lanes: int, target: Integers) -> str:
+def store(lanes: int, target: Integers, saturate: str = _SATURATE) -> str:
     """`jc_int8_L_Z_LOW_HIGH(v)`: int8 of reals whose integers fit in 16 bits.
 
     The sum with the rounder holds the integer in its low bits; an even zero point leaves ties
-    where they are, so the same addition adds it.
+    where they are, so the same addition adds it. `saturate` makes int8 of eight int16.
     """
     zero_point = target.zero_point
     is_even = zero_point % 2 == 0
@@ -98,7 +98,7 @@ def store(lanes: int, target: Integers) -> str:
         spots = [first + i if first + i < lanes else -1 for i in range(8)]
         body += [
             f"%h{first} = shufflevector {half} {now}, {half} poison, {mask(spots)}",
-            f"%q{first} = call <8 x i8> @{_SATURATE}(<8 x i16> %h{first})",
+            f"%q{first} = call <8 x i8> @{saturate}(<8 x i16> %h{first})",
         ]
         parts.append(f"%q{first}")
     body += joined(parts, 8, "i8", "%q")
@@ -110,7 +110,7 @@ def store(lanes: int, target: Integers) -> str:
         now = "%few"
     declared = [
         f"declare {real} @llvm.arithmetic.fence.v{lanes}f32({real})",
-        f"declare <8 x i8> @{_SATURATE}(<8 x i16>)",
+        f"declare <8 x i8> @{saturate}(<8 x i16>)",
     ]
     for name, bound, natural in (("smax", target.low, -128), ("smin", target.high, 127)):
         if bound != natural:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from functools import partial
 
+from joulecut.targets.cpu.nhwc.arm64_ends import ENDS
 from joulecut.targets.cpu.nhwc.family import Family, Reduction, packed
 from joulecut.targets.cpu.nhwc.vector_ir import function, mask
 from joulecut.targets.cpu.script import lines, local, nest
@@ -95,4 +96,5 @@ SDOT = Family(
     intrinsics=_INTRINSICS,
     accumulate=accumulate,
     pack=partial(packed, lanes=LANES, granule=GRANULE),
+    ends=ENDS,
 )

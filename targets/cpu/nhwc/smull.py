@@ -12,6 +12,7 @@ from functools import partial
 
 import numpy as np
 
+from joulecut.targets.cpu.nhwc.arm64_ends import ENDS
 from joulecut.targets.cpu.nhwc.family import Family, Reduction, packed
 from joulecut.targets.cpu.nhwc.smull_asm import VECTOR, Block, Walk, has_room, sums
 from joulecut.targets.cpu.nhwc.vector_ir import name_of
@@ -83,6 +84,7 @@ def _family(name: str, *, safe: bool, in_order: bool) -> Family:
         intrinsics="",
         accumulate=partial(accumulate, safe=safe, in_order=in_order),
         pack=pack,
+        ends=ENDS,
     )
 
 

@@ -1,0 +1,78 @@
+"""One filter a channel on AArch64: kernels equal numpy's, around vectors, rows and columns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from built_bundles import need_target
+from nhwc_cases import ConvCase, conv_of, expected_of, inside
+from step_runner import run_step
+
+from joulecut.targets.base import target
+from joulecut.targets.cpu.nhwc.arm64_depthwise import sdot_depthwise, smull_depthwise
+from joulecut.targets.cpu.nhwc.conv import Conv
+from joulecut.targets.cpu.nhwc.plane import Border
+from joulecut.targets.cpu.nhwc.sdot import SDOT
+from joulecut.targets.cpu.script import Step
+
+
+def filters(channels: int, **others: object) -> ConvCase:
+    """One filter a channel."""
+    return replace(ConvCase(channels, channels, group=channels), **others)
+
+
+CASES = (
+    filters(64, size=(25, 5)),
+    filters(16, size=(9, 17), strides=(2, 2)),
+    filters(24, size=(7, 31), border=Border(1, 2, 3, 1)),
+    filters(40, size=(6, 9), kernel=(5, 5), pads=(2, 2), residual=True),
+    filters(8, size=(9, 9), kernel=(5, 5), pads=(2, 2), strides=(2, 2), batch=2),
+    filters(5, size=(12, 9), kernel=(10, 4), pads=(4, 1), strides=(2, 1)),
+    filters(17, size=(9, 9), dilations=(2, 2), pads=(2, 2), others=3),
+    filters(3, size=(1, 20), kernel=(1, 8), pads=(0, 4)),
+    filters(33, size=(5, 3), kernel=(2, 2), requantize=False),
+    filters(72, size=(1, 1), kernel=(1, 1), pads=(0, 0), batch=3),
+    filters(100, size=(40, 16), kernel=(3, 1), pads=(1, 0)),
+)
+KERNELS = {"cortex_a76": sdot_depthwise, "cortex_a53": smull_depthwise}
+
+
+def check(work: Conv, kernel: Callable[[Conv], Step], board: str, folder: Path) -> None:
+    """The kernel computes what numpy does, and writes nothing else."""
+    rng = np.random.default_rng(1)
+    buffers = {
+        plane.name: rng.integers(-128, 128, plane.size).astype(np.int8)
+        for plane in (work.x, *work.operands)
+    }
+    before = np.full(work.y.size, 77, work.y.dtype)
+    made = run_step(kernel(work), {**buffers, "y": before}, target(board), folder)["y"]
+    wanted = before.copy()
+    inside(wanted, work.y)[...] = expected_of(work, buffers)
+    assert np.array_equal(made, wanted)
+
+
+@pytest.mark.tool
+@pytest.mark.parametrize("board", KERNELS)
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_depthwise(case: ConvCase, board: str, tmp_path: Path) -> None:
+    need_target(board)
+    work = conv_of(case, SDOT, np.random.default_rng(case.channels))
+    check(work, KERNELS[board], board, tmp_path)
+
+
+@pytest.mark.tool
+@pytest.mark.parametrize("weight", [-128, -127, 20], ids=["one", "two", "twelve"])
+def test_as_many_taps_are_added_in_16_bits_as_fit(weight: int, tmp_path: Path) -> None:
+    need_target("cortex_a53")
+    work = conv_of(filters(16, size=(5, 5)), SDOT, np.random.default_rng(0))
+    work = replace(work, weights=np.full_like(work.weights, weight))
+    taps = smull_depthwise(work).source.count("%s8 = add")
+    assert taps == (1 if weight == 20 else 0)
+    x = replace(work.x, name="x")
+    buffers = {"x": np.full(x.size, -128, np.int8), "y": np.zeros(work.y.size, np.int8)}
+    made = run_step(smull_depthwise(work), buffers, target("cortex_a53"), tmp_path)["y"]
+    assert np.array_equal(inside(made, work.y), expected_of(work, buffers))
