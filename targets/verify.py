@@ -28,9 +28,9 @@ from joulecut.compiler.verify import (
 )
 from joulecut.targets.devices.device import Device, device, device_for
 from joulecut.targets.devices.protocol import Progress
-from joulecut.targets.devices.records import check_feeds, sample_shape
+from joulecut.targets.devices.records import check_feeds, read_layers, sample_shape
 from joulecut.targets.opened import opened
-from joulecut.targets.split import Split, run_parts, through_codec
+from joulecut.targets.split import Side, Split, run_parts, through_codec
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -134,6 +134,12 @@ def _names(graph: Graph) -> list[str]:
     return [layer.name for layer in layers(graph)]
 
 
+def _stored(side: Side) -> list[str]:
+    """The layers whose outputs the built part stores: others run fused with the one behind."""
+    inside = {name for layer in read_layers(side.directory) for name in layer.layers[:-1]}
+    return [name for name in _names(side.graph) if name not in inside]
+
+
 def _by_reference(case: Case, golden: Arrays | None) -> list[EngineResult]:
     """The stored answers, and the property of a split: its parts compose to the whole."""
     split = case.split
@@ -189,7 +195,7 @@ def by_device(case: Case, engine: str, progress: Progress | None = None) -> list
                 side.signature,
                 progress,
             ),
-            _names(side.graph),
+            _stored(side),
             outputs=[spec.name for spec in side.signature.outputs],
             note=f"on {place.address}",
         )
