@@ -15,12 +15,13 @@ from joulecut.targets.cpu.script import Step
 
 PORTABLE = "portable"  # no kernels over planes: dense tensors, any processor
 
-_HOMES = {
-    "vnni512": "vnni",
-    "avx2": "avx2",
-    "sdot": "sdot",
-    "smull": "smull",
-    "neon32": "neon32",
+_HOMES = {  # module and name
+    "vnni512": ("vnni", "KERNELS"),
+    "avx2": ("avx2", "KERNELS"),
+    "sdot": ("arm64", "SDOT_KERNELS"),
+    "smull": ("arm64", "SMULL_KERNELS"),
+    "smull_ahead": ("arm64", "SMULL_AHEAD_KERNELS"),
+    "neon32": ("neon32", "KERNELS"),
 }
 
 
@@ -135,6 +136,7 @@ def kernels(name: str) -> Kernels:
         raise ConfigError(
             f"kernels of a target must be one of {', '.join(_HOMES)} or {PORTABLE}, not '{name}'"
         )
-    module = importlib.import_module(f"joulecut.targets.cpu.nhwc.{_HOMES[name]}")
-    found: Kernels = module.KERNELS
+    home, attribute = _HOMES[name]
+    module = importlib.import_module(f"joulecut.targets.cpu.nhwc.{home}")
+    found: Kernels = getattr(module, attribute)
     return found

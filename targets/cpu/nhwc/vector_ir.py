@@ -6,10 +6,14 @@ with `jc_`, then the operation, then the shape: `jc_load_2x8_i8` reads 8 bytes a
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Sequence
 
 from joulecut.targets.cpu.epilogue import ROUNDER
+
+
+_ONE = re.compile(r"^(?:declare .*\n|define (?:.|\n)*?\n}\n)", re.MULTILINE)
 
 
 def function(result: str, name: str, parameters: str, *body: str) -> str:
@@ -18,11 +22,9 @@ def function(result: str, name: str, parameters: str, *body: str) -> str:
     return f"define {result} @{name}({parameters}) alwaysinline {{\n{lines}}}\n"
 
 
-def prelude(*functions: str) -> str:
-    """Several functions and the declarations beside them, each once."""
-    lines = "".join(dict.fromkeys(functions)).splitlines(keepends=True)
-    declared = dict.fromkeys(line for line in lines if line.startswith("declare "))
-    return "".join([*declared, *(line for line in lines if line not in declared)])
+def prelude(*texts: str) -> str:
+    """The functions and declarations of several texts, each once."""
+    return "".join(dict.fromkeys(one for text in texts for one in _ONE.findall(text)))
 
 
 def name_of(text: str) -> str:
