@@ -24,8 +24,8 @@ from joulecut.targets.base import Target, target
 from joulecut.targets.cores import Core, core_of
 from joulecut.targets.devices.device import Device, device, device_for
 from joulecut.targets.devices.protocol import CODING
-from joulecut.targets.devices.records import read_layers
 from joulecut.targets.devices.qemu import QemuDevice
+from joulecut.targets.devices.records import read_layers
 from joulecut.targets.latency import has_counts, modelled
 from joulecut.targets.opened import Opened, opened
 from joulecut.targets.price import price

@@ -14,7 +14,6 @@ from joulecut.targets.cpu.memory import Arena, Life, aligned, plan_arena
 from joulecut.targets.cpu.nhwc.plane import BorderFill
 from joulecut.targets.cpu.script import Array
 
-
 SLACK_BYTES = 64  # kernels over planes read, but never use, so far beyond a buffer
 
 

@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-import numpy as np
-
 from joulecut.compiler.graph import (
     Graph,
     Node,
@@ -68,7 +66,9 @@ class _Draft:
         return self.fills.get(name_of(value), fill) != fill
 
 
-def forms(graph: Graph, groups: Sequence[Group], kernels: Kernels, refusals: dict[str, str]) -> Forms:
+def forms(
+    graph: Graph, groups: Sequence[Group], kernels: Kernels, refusals: dict[str, str]
+) -> Forms:
     """Decide for every value.
 
     Args:
@@ -93,7 +93,7 @@ def forms(graph: Graph, groups: Sequence[Group], kernels: Kernels, refusals: dic
         name: _plane(value, name in draft.made, draft, kernels, outputs | inputs)
         for name, value in {**draft.wanted, **draft.made}.items()
     }
-    _place_in_joins(groups, draft, planes, kernels)
+    _place_in_joins(groups, draft, planes)
     return Forms(planes, frozenset(draft.made), draft.portable)
 
 
@@ -117,7 +117,12 @@ def read_by_product(node: Node) -> Value | None:
     (a, b, *_) = node.inputs
     assert a is not None
     weights = constant_of(b)
-    if weights is None or weights.ndim != 2 or len(shape_of(a)) != 2 or constant_of(a) is not None:
+    if (
+        weights is None
+        or weights.ndim != 2
+        or len(shape_of(a)) != 2
+        or constant_of(a) is not None
+    ):
         return None
     source = source_of(a)
     if constant_of(source) is None and flattens(a, source):
@@ -199,7 +204,12 @@ def _slides(node: Node, draft: _Draft, *, is_sum: bool) -> str:
         is_padded = any(shape.begins) or any(
             (n - 1) * s + e > size + b
             for n, s, e, b, size in zip(
-                shape_of(y)[2:], shape.strides, shape.extents, shape.begins, shape_of(x)[2:], strict=True
+                shape_of(y)[2:],
+                shape.strides,
+                shape.extents,
+                shape.begins,
+                shape_of(x)[2:],
+                strict=True,
             )
         )
         if is_padded and any(d != 1 for d in shape.dilations):
@@ -281,9 +291,7 @@ def is_dense(plane: Plane, dtype: str) -> bool:
     )
 
 
-def _place_in_joins(
-    groups: Sequence[Group], draft: _Draft, planes: dict[str, Plane], kernels: Kernels
-) -> None:
+def _place_in_joins(groups: Sequence[Group], draft: _Draft, planes: dict[str, Plane]) -> None:
     """Give each operand of a concatenation its place in the whole, the last one first."""
     placed: set[str] = set()
     for group in reversed(groups):

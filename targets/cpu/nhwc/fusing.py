@@ -72,7 +72,7 @@ def fused(
         before = _predecessor(layer, by_node, outputs)
         group = home.get(before) if before is not None else None
         if group is None or group[-1] is not before or not _joins(group, layer, is_tiled):
-            group = []
+            group = list[Layer]()
             groups.append(group)
         group.append(layer)
         home[layer] = group
@@ -81,9 +81,7 @@ def fused(
     return [Group(tuple(group)) for group in sorted(groups, key=lambda g: place[g[-1]])]
 
 
-def _predecessor(
-    layer: Layer, by_node: dict[Node, Layer], outputs: set[Value]
-) -> Layer | None:
+def _predecessor(layer: Layer, by_node: dict[Node, Layer], outputs: set[Value]) -> Layer | None:
     """The latest layer whose output only this one reads."""
     found: Layer | None = None
     for value in layer.inputs:
@@ -91,9 +89,7 @@ def _predecessor(
         if producer is None or value in outputs or len(value.uses()) != 1:
             continue
         before = by_node[producer]
-        if op_key(before.nodes[0]) in _SUMS:
-            found = before
-        elif found is None:
+        if op_key(before.nodes[0]) in _SUMS or found is None:
             found = before
     return found
 
@@ -115,7 +111,7 @@ def _joins(group: list[Layer], layer: Layer, is_tiled: Callable[[Layer], bool]) 
             and shape_of(value) == shape_of(made)
             for value in node.inputs[: len(node.inputs) // 2]
         )
-    return key == "MaxPool" and _pools(node, made) and all(_keeps_order(l) for l in group)
+    return key == "MaxPool" and _pools(node, made) and all(map(_keeps_order, group))
 
 
 def _scales_channels(node: Node) -> bool:

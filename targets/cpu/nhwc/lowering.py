@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from joulecut.compiler.graph import (
@@ -103,14 +101,14 @@ def _convolution(group: Group, forms: Forms, kernels: Kernels) -> Conv:
         else:
             endings.append(_ending(later, before, forms, kernels, operands))
         before = later.outputs[0]
-    shared = {"pool": pool, "endings": tuple(endings), "operands": tuple(operands)}
+    rest = (pool, tuple(endings), tuple(operands))
     if op_key(node) == "joulecut.MatMul":
         source = read_by_product(node)
         assert source is not None
         x = forms.planes[name_of(source)]
         outputs = folded.weights.shape[1]
         weights = folded.weights.T.reshape(outputs, x.channels, x.rows, x.columns)
-        return Conv(x, y, weights, folded.bias, **shared)
+        return Conv(x, y, weights, folded.bias, (1, 1), (1, 1), (0, 0), 1, *rest)
     (x_value, *_) = node.inputs
     assert x_value is not None
     shape = window(node)
@@ -124,14 +122,15 @@ def _convolution(group: Group, forms: Forms, kernels: Kernels) -> Conv:
         two(shape.dilations, 1),
         two(shape.begins, 0),
         int_of(node, "group", 1),
-        **shared,
+        *rest,
     )
 
 
 def _folded(node: Node, kernels: Kernels) -> Folded:
     """Weights and bias for x as planes store it."""
     weights, x = constant_of(node.inputs[1]), node.inputs[0]
-    assert weights is not None and x is not None
+    assert weights is not None
+    assert x is not None
     shift = kernels.shift_of(_dtype(x))
     bias = constant_input(node, 2)
     if op_key(node) == "joulecut.MatMul":
@@ -172,7 +171,8 @@ def _ending(
     for value, zero_point, factor in zip(
         node.inputs[:count], zero_points, node.inputs[count:], strict=True
     ):
-        assert value is not None and factor is not None
+        assert value is not None
+        assert factor is not None
         shift = kernels.shift_of(_dtype(value))
         number = None
         if value is not before:

@@ -57,7 +57,7 @@ def _moved(op: str, dense: Arg, plane: Plane, other: Arg, *, into_plane: bool) -
     d = Arg("D", dense.source, (plane.batch * channels * image,), dense.dtype, dense.offset)
     d_row = f"n * {channels * image} + h * {columns}"
     p_row = _spot(plane, "n", "h", "0")
-    imports = ""
+    imports, body = "", ""
     if dense.dtype in ("int8", "uint8") and plane.itemsize == 1 and columns >= _SIDE:
         w = start_of("w", columns, _SIDE)
         if channels <= _FEW_CHANNELS and plane.is_whole:
@@ -86,7 +86,11 @@ def _moved(op: str, dense: Arg, plane: Plane, other: Arg, *, into_plane: bool) -
         value = f'T.cast({read}, "int32")' + (f" + {sign}" if sign else "")
         headers = [f"w in T.serial({columns})", f"c in T.serial({channels})"]
         to = plane.dtype if into_plane else dense.dtype
-        text = read if to == (dense.dtype if into_plane else plane.dtype) and not sign else f'T.cast({value}, "{to}")'
+        text = (
+            read
+            if to == (dense.dtype if into_plane else plane.dtype) and not sign
+            else f'T.cast({value}, "{to}")'
+        )
         body = nest(headers if into_plane else headers[::-1], f"{write} = {text}")
     args = [d, other] if into_plane else [other, d]
     return _rows(op, args, plane, body, imports)
@@ -132,20 +136,32 @@ def _interleave(channels: int, shift: int, *, into_plane: bool) -> str:
             merge = [lanes + i if i % channels == c else i for i in range(lanes)]
             body += [
                 f"%v{c} = load <16 x i8>, ptr %d{c}, align 1",
-                f"%w{c} = shufflevector <16 x i8> %v{c}, <16 x i8> poison, "
-                f"{vector_ir.mask(spots)}",
-                f"%m{c} = shufflevector <{lanes} x i8> {whole}, <{lanes} x i8> %w{c}, "
-                f"{vector_ir.mask(merge)}",
+                (
+                    f"%w{c} = shufflevector <16 x i8> %v{c}, <16 x i8> poison, "
+                    f"{vector_ir.mask(spots)}"
+                ),
+                (
+                    f"%m{c} = shufflevector <{lanes} x i8> {whole}, <{lanes} x i8> %w{c}, "
+                    f"{vector_ir.mask(merge)}"
+                ),
             ]
             whole = f"%m{c}"
-        body += [_shifted(whole, "%r", lanes, shift), f"store <{lanes} x i8> %r, ptr %p, align 1"]
+        body += [
+            _shifted(whole, "%r", lanes, shift),
+            f"store <{lanes} x i8> %r, ptr %p, align 1",
+        ]
     else:
-        body += [f"%a = load <{lanes} x i8>, ptr %p, align 1", _shifted("%a", "%r", lanes, -shift)]
+        body += [
+            f"%a = load <{lanes} x i8>, ptr %p, align 1",
+            _shifted("%a", "%r", lanes, -shift),
+        ]
         for c in range(channels):
             spots = [i * channels + c for i in range(_SIDE)]
             body += [
-                f"%v{c} = shufflevector <{lanes} x i8> %r, <{lanes} x i8> poison, "
-                f"{vector_ir.mask(spots)}",
+                (
+                    f"%v{c} = shufflevector <{lanes} x i8> %r, <{lanes} x i8> poison, "
+                    f"{vector_ir.mask(spots)}"
+                ),
                 f"store <16 x i8> %v{c}, ptr %d{c}, align 1",
             ]
     name = f"jc_{'inter' if into_plane else 'de'}leave_{channels}_{shift % 256}"

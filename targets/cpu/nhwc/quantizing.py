@@ -47,7 +47,9 @@ def quantized(source: Arg, y: Plane, scale: float, target: Integers) -> Step:
         text = vector_ir.interleave(channels, lanes, f"i{8 * y.itemsize}")
         vectors = ", ".join(integers(str(c)) for c in range(channels))
         name = vector_ir.name_of(text)
-        body = f'T.evaluate(T.call_extern("int32", "{name}", T.address_of(Y[{spot}]), {vectors}))'
+        body = (
+            f'T.evaluate(T.call_extern("int32", "{name}", T.address_of(Y[{spot}]), {vectors}))'
+        )
     else:
         body = nest(
             [f"c in T.serial({channels})"],

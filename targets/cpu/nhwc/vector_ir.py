@@ -12,7 +12,6 @@ from collections.abc import Sequence
 
 from joulecut.targets.cpu.epilogue import ROUNDER
 
-
 _ONE = re.compile(r"^(?:declare .*\n|define (?:.|\n)*?\n}\n)", re.MULTILINE)
 
 
@@ -88,8 +87,10 @@ def store(pixels: int, lanes: int, kept: int, element: str) -> str:
             spots = [p * lanes + start + i for i in range(size)]
             v, q = f"%v{p}.{start}", f"%q{p}.{start}"
             body += [
-                f"{v} = shufflevector <{total} x {element}> %v, <{total} x {element}> poison, "
-                f"{mask(spots)}",
+                (
+                    f"{v} = shufflevector <{total} x {element}> %v, <{total} x {element}> poison, "
+                    f"{mask(spots)}"
+                ),
                 f"{q} = getelementptr {element}, ptr %p{p}, i32 {start}",
                 f"store <{size} x {element}> {v}, ptr {q}, align 1",
             ]
@@ -148,8 +149,10 @@ def interleave(vectors: int, lanes: int, element: str) -> str:
         merge = [total + spot if spot % vectors == i else spot for spot in range(total)]
         body += [
             f"%w{i} = shufflevector {kind} %v{i}, {kind} poison, {mask(spots)}",
-            f"%m{i} = shufflevector <{total} x {element}> {whole}, <{total} x {element}> %w{i}, "
-            f"{mask(merge)}",
+            (
+                f"%m{i} = shufflevector <{total} x {element}> {whole}, "
+                f"<{total} x {element}> %w{i}, {mask(merge)}"
+            ),
         ]
         whole = f"%m{i}"
     body += [f"store <{total} x {element}> {whole}, ptr %at, align 1", "ret i32 0"]
