@@ -132,4 +132,5 @@ def test_built_code_gives_the_references_integers(quantized: Path, tmp_path: Pat
     bundle = build(plan, edge="x86_64", out=tmp_path / "lite0.bundle", vectors=photo)
     report = verify(bundle, ["reference", "tvm"])
     assert report.ok, report.first_divergence
-    assert sum(result.layers for result in report.results if result.engine == "tvm") > 60
+    # 80 layers of the graph run as fewer: scalings, sums and maxima are fused with products.
+    assert sum(result.layers for result in report.results if result.engine == "tvm") > 50
