@@ -11,6 +11,7 @@ from integer_graphs import NETWORKS
 from joulecut.compiler.errors import ConfigError
 from joulecut.targets.base import Fact, Target, target
 from joulecut.targets.cpu.build import build_part, tiling_of
+from joulecut.targets.cpu.nhwc.kernels import PORTABLE
 from joulecut.targets.cpu.part import lower_part
 from joulecut.targets.room_on_board import (
     PartSizes,
@@ -69,6 +70,7 @@ def test_the_layers_with_the_most_constants_are_named() -> None:
 def test_a_build_refuses_what_its_board_cannot_hold(tmp_path: Path) -> None:
     here = target("x86_64")
     graph = NETWORKS["digits"]()
+    here = replace(here, kernels=PORTABLE)
     lowered = lower_part(graph, tiling_of(here), None)
     names = [name for name, _ in largest_constants(lowered)]
     assert largest_constants(lowered)[0][1] == 512 * (256 + 4 + 4)  # weights, bias, scale

@@ -75,7 +75,8 @@ def test_a_tuned_tile_is_taken_and_named() -> None:
     work = work_of(ConvCase())
     kernels = Kernels((VNNI512,), tile_of)
     plain, said = kernels.convolution(work)
-    assert said == "vnni512 2x9 pixels x 16 channels"
+    default = tile_of(work)
+    assert said == f"vnni512 {default.rows}x{default.columns} pixels x 16 channels"
     tuned = replace(kernels, tuned={signature(work): Choice("vnni512", Tile(3, 8, 1))})
     other, said = tuned.convolution(work)
     assert said == "vnni512 3x8 pixels x 16 channels, tuned"
