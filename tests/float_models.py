@@ -234,6 +234,14 @@ def network(name: str, seed: int = 0, *, opset: int = OPSET) -> FloatBuilder:
     return build
 
 
+def open_shapes() -> FloatBuilder:
+    """A network that leaves its batch, height and width open; 8x12 fits."""
+    build = FloatBuilder()
+    x = build.conv(build.input("x", ("N", 3, "height", None), (1, 3, 8, 12)), 4)
+    build.output(build.dense(build.average(x), 3))
+    return build
+
+
 def random_network(seed: int, depth: int) -> FloatBuilder:
     """Blocks in random order, with weights of random sizes."""
     build = FloatBuilder(seed)
