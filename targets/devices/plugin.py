@@ -20,6 +20,7 @@ from joulecut.compiler.errors import DeviceError
 from joulecut.compiler.profile import LayerProfile, Quantity
 
 SOURCE = Path(__file__).with_name("qemu_plugin.c")
+BLOCKS = Path(__file__).with_name("qemu_blocks.c")
 FLAGS = ("-std=gnu11", "-O2", "-fPIC", "-shared", "-fvisibility=hidden")
 QEMU_WITH_API_2 = 9  # first major version that refuses plugins of API version 1
 
@@ -67,7 +68,7 @@ class CacheModel:
         )
 
 
-def build_plugin(qemu: str) -> Path:
+def build_plugin(qemu: str, source: Path = SOURCE) -> Path:
     """The plugin for an emulator, compiled by the host's gcc into the user's cache.
 
     Raises:
@@ -82,10 +83,10 @@ def build_plugin(qemu: str) -> Path:
     major = re.search(r"version (\d+)", version)
     api = 2 if major is not None and int(major[1]) >= QEMU_WITH_API_2 else 1
     flags = (*FLAGS, f"-DPLUGIN_API_VERSION={api}")
-    text = SOURCE.read_bytes() + " ".join(flags).encode()
-    built = _cache() / f"qemu_plugin-{hashlib.sha256(text).hexdigest()[:16]}.so"
+    text = source.read_bytes() + " ".join(flags).encode()
+    built = _cache() / f"{source.stem}-{hashlib.sha256(text).hexdigest()[:16]}.so"
     if not built.exists():
-        _compile(flags, built)
+        _compile(flags, source, built)
     return built
 
 
@@ -101,7 +102,7 @@ def _say(program: str, option: str) -> str:
     return done.stdout
 
 
-def _compile(flags: Sequence[str], built: Path) -> None:
+def _compile(flags: Sequence[str], source: Path, built: Path) -> None:
     """Compile beside the place and rename: another process may do the same right now."""
     compiler = shutil.which("gcc") or shutil.which("cc")
     if compiler is None:
@@ -111,10 +112,10 @@ def _compile(flags: Sequence[str], built: Path) -> None:
         )
     with tempfile.TemporaryDirectory(dir=built.parent) as folder:
         fresh = Path(folder) / built.name
-        command = [compiler, *flags, "-o", str(fresh), str(SOURCE)]
+        command = [compiler, *flags, "-o", str(fresh), str(source)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0:
-            raise DeviceError(f"{SOURCE.name} must compile with {compiler}:\n{done.stderr}")
+            raise DeviceError(f"{source.name} must compile with {compiler}:\n{done.stderr}")
         fresh.replace(built)
 
 

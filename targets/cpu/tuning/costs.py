@@ -8,7 +8,9 @@ leaves out on cores that run in order.
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -17,10 +19,17 @@ from joulecut.compiler.errors import ConfigError, DeviceError
 from joulecut.compiler.profile import Profile
 from joulecut.targets.base import Target
 from joulecut.targets.cores import Core, core, core_of
+from joulecut.targets.cpu.tuning.issue import (
+    MODELLED,
+    code_of,
+    cycles_per_instruction,
+    read_blocks,
+    version,
+)
 from joulecut.targets.cpu.tuning.trial import Trial
 from joulecut.targets.devices.elf import symbol_address
 from joulecut.targets.devices.native import machine_line, runs_here
-from joulecut.targets.devices.plugin import build_plugin, read_counts
+from joulecut.targets.devices.plugin import BLOCKS, SOURCE, build_plugin, read_counts
 from joulecut.targets.latency import modelled
 
 FIRST = 100, 500  # runs of each kernel in a first comparison, and milliseconds that may take
@@ -103,34 +112,59 @@ class Counts:
 
     @property
     def how(self) -> str:
-        """With the core."""
+        """With the core, and what says how long its instructions take."""
+        issue = (
+            f"llvm-mca {version()}" if self._has_issue else f"{self.core.ipc.value:g} a cycle"
+        )
         return (
             f"modelled: {self.core.name} at {NOMINAL_HZ / 1e6:g} MHz, from instructions "
-            "and misses simulated under qemu"
+            f"({issue}) and misses simulated under qemu"
         )
 
+    @property
+    def _has_issue(self) -> bool:
+        return str(self.place.llvm.get("mcpu")) in MODELLED and version() is not None
+
     def costs(self, trial: Trial) -> tuple[float, ...]:
-        """Cycles by docs/latency.md, with the cycles per instruction of the kernels' loops."""
+        """Cycles by docs/latency.md, with the cycles per instruction that issue.py finds."""
+        counts = trial.program.with_name("counts")
+        self._run(trial, SOURCE, {"out": counts, **self.core.caches.arguments()})
+        # Between two kernels the program reads other things: a stage that nobody asks about.
+        names = [f"{i}" for i in range(2 * len(trial.choices) - 1)]
+        layers = read_counts(counts, [(name, "") for name in names], samples=1)
+        profile = modelled(
+            Profile("qemu", tuple(layers), "", ()),
+            self.core,
+            NOMINAL_HZ,
+            kernel_cpi=self._issue(trial, names[::2]) if self._has_issue else None,
+            symbols={name: [name] for name in names},
+        )
+        return tuple(layer.quantities["cycles_modelled"].value for layer in profile.layers[::2])
+
+    def _issue(self, trial: Trial, names: Sequence[str]) -> dict[str, float]:
+        blocks = trial.program.with_name("blocks")
+        self._run(trial, BLOCKS, {"out": blocks})
+        code = code_of(trial.program, trial.symbols)
+        cpu = str(self.place.llvm["mcpu"])
+        return {
+            name: cycles_per_instruction(some, code, cpu)
+            for name, some in zip(names, read_blocks(blocks), strict=True)
+        }
+
+    def _run(self, trial: Trial, plugin: Path, options: Mapping[str, object]) -> None:
+        """Run a trial under the emulator with a plugin that writes something."""
         emulator = shutil.which(self.place.emulator.program)
         if emulator is None:
             raise DeviceError(
                 f"{self.place.emulator.program} must be installed to tune for "
                 f"{self.place.name}, and is not; install Debian's qemu-user"
             )
-        counts = trial.program.with_name("counts")
-        hook = symbol_address(trial.program, "model_hook") & (
-            ~1 if self.place.arch == "armv7" else -1
-        )
-        options = {"hook": hook, "out": counts, **self.core.caches.arguments()}
-        plugin = ",".join(
-            [str(build_plugin(emulator)), *(f"{k}={v}" for k, v in options.items())]
-        )
-        trial.run((emulator, "-cpu", self.place.emulator.cpu, "-plugin", plugin))
-        # Between two kernels the program reads other things: a stage that nobody asks about.
-        stages = [(f"{i}", "") for i in range(2 * len(trial.choices) - 1)]
-        layers = read_counts(counts, stages, samples=1)
-        profile = modelled(Profile("qemu", tuple(layers), "", ()), self.core, NOMINAL_HZ)
-        return tuple(layer.quantities["cycles_modelled"].value for layer in profile.layers[::2])
+        hook = symbol_address(trial.program, "model_hook")
+        if self.place.arch == "armv7":
+            hook &= ~1  # the lowest bit says Thumb, it is no part of the address
+        words = [f"{key}={value}" for key, value in {"hook": hook, **options}.items()]
+        loaded = ",".join([str(build_plugin(emulator, plugin)), *words])
+        trial.run((emulator, "-cpu", self.place.emulator.cpu, "-plugin", loaded))
 
 
 def scale_of(place: Target, by: str | None = None) -> Scale:
