@@ -68,7 +68,9 @@ def read_float(path: Path, shapes: Mapping[str, Sequence[int]]) -> FloatModel:
     names = [value.name for value in inputs]
     unknown = sorted(set(shapes) - set(names))
     if unknown:
-        raise ConfigError(f"--shape must name one of the inputs {names}, not {unknown[0]}")
+        raise ConfigError(
+            f"a given shape must be for one of the inputs {names}, not '{unknown[0]}'"
+        )
     dims = {value.name: _dims(value, shapes.get(value.name)) for value in inputs}
     return FloatModel(model, dims)
 
@@ -88,10 +90,13 @@ def fixed(
     """
     proto = onnx.ModelProto()
     proto.CopyFrom(model.proto)
+    # Older files list their weights as inputs too, and nothing is folded into what may change.
+    inputs = [value for value in model.proto.graph.input if value.name in model.inputs]
+    del proto.graph.input[:]
+    proto.graph.input.extend(inputs)
     notes: list[str] = []
     for value in proto.graph.input:
-        if value.name in model.inputs:
-            notes += _fix(value, model.inputs[value.name], sample_shapes[value.name])
+        notes += _fix(value, model.inputs[value.name], sample_shapes[value.name])
     refuse(pin_batch(proto, 1), "all inputs of the model")
     return float_graph(_optimized(_with_opset(proto))), notes
 
@@ -119,15 +124,15 @@ def _dims(value: onnx.ValueInfoProto, given: Sequence[int] | None) -> Dims:
         )
     known = [dim.dim_value if dim.dim_value > 0 else None for dim in tensor.shape.dim]
     found = known if given is None else list(given)
-    where = f"--shape {value.name}=1,3,224,224"
     if given is not None and (len(found) != len(known) or any(dim < 1 for dim in given)):
         raise ConfigError(
-            f"--shape of '{value.name}' must be {len(known)} positive numbers, not {list(given)}"
+            f"given shape of '{value.name}' must be {len(known)} positive numbers, "
+            f"not {list(given)}"
         )
     if not found or found[0] not in (None, 1):
         raise ConfigError(
             f"input '{value.name}' must begin with a batch of 1, not have shape {found}; "
-            f"export it so, or try {where}"
+            f"export it so, or give a shape: --shape {value.name}=1,3,224,224"
         )
     return (1, *found[1:])
 

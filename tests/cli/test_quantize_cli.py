@@ -126,7 +126,7 @@ def test_nodes_that_stay_in_float(folder: Path):
         (["--method", "best"], 2, "method must be one of ['minmax', 'percentile', 'mse'], not"),
         (["--shape", "x"], 2, "--shape must be like input=1,3,224,224, not 'x'"),
         (["--shape", "x=1,a"], 2, "--shape must be like input=1,3,224,224, not 'x=1,a'"),
-        (["--shape", "z=1,2"], 2, "--shape must name one of the inputs ['x'], not z"),
+        (["--shape", "z=1,2"], 2, "a given shape must be for one of the inputs ['x'], not 'z'"),
         (["--samples", "0"], 2, "samples must be at least 1, not 0"),
         (
             ["--check", "none.npz"],

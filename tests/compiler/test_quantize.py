@@ -182,6 +182,19 @@ def test_batch_norms_and_pads_cost_no_node(tmp_path: Path):
     }
 
 
+def test_weights_that_are_listed_as_inputs_are_constants_all_the_same(tmp_path: Path):
+    build = network("residual")
+    model = build.model()
+    for tensor in model.graph.initializer:
+        model.graph.input.append(
+            onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
+        )
+    path = tmp_path / "old.onnx"
+    path.write_bytes(model.SerializeToString())
+    samples = held_arrays(build.samples(SAMPLES))
+    assert quantized(path, samples).report == quantize(tmp_path, build).report
+
+
 def test_a_pool_before_the_relu_loses_nothing(tmp_path: Path):
     build = FloatBuilder()
     pooled = build.pool(build.conv(build.input("x", (1, 3, 8, 8)), 4))

@@ -264,9 +264,9 @@ def test_the_model_is_there(tmp_path: Path):
 @pytest.mark.parametrize(
     ("shapes", "text"),
     [
-        ({"z": (1, 20)}, r"--shape must name one of the inputs \['x'\], not z"),
-        ({"x": (1, 20, 1)}, r"--shape of 'x' must be 2 positive numbers, not \[1, 20, 1\]"),
-        ({"x": (1, 0)}, r"--shape of 'x' must be 2 positive numbers, not \[1, 0\]"),
+        ({"z": (1, 20)}, r"a given shape must be for one of the inputs \['x'\], not 'z'"),
+        ({"x": (1, 20, 1)}, r"given shape of 'x' must be 2 positive numbers, not \[1, 20, 1\]"),
+        ({"x": (1, 0)}, r"given shape of 'x' must be 2 positive numbers, not \[1, 0\]"),
         ({"x": (2, 20)}, r"must begin with a batch of 1, not have shape \[2, 20\]"),
     ],
 )
