@@ -109,7 +109,9 @@ def _options() -> argparse.Namespace:
     cores = [place.core for place in PLACES]
     parser.add_argument("--core", action="append", choices=cores, help="all if absent")
     parser.add_argument("--fresh", action="store_true", help="count again what is kept")
-    parser.add_argument("--ours", action="store_true", help="leave the other engines out")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--ours", action="store_true", help="leave the other engines out")
+    which.add_argument("--peers", action="store_true", help="leave our builds out")
     parser.add_argument("--layers", action="store_true", help="show our counts layer by layer")
     parser.add_argument("--json", type=Path, help="write all numbers into this file")
     return parser.parse_args()
@@ -138,7 +140,9 @@ def _document(
         "stretch": place.stretch,
         "most": dict(place.most).get(network.name),
     }
-    built = _or_line(ours, network, target, _say, fresh=options.fresh)
+    built = (
+        None if options.peers else _or_line(ours, network, target, _say, fresh=options.fresh)
+    )
     if built is not None:
         document["ours"] = {
             "instructions": built.instructions,

@@ -166,7 +166,7 @@ def _nothing(engine: str) -> _Job:
     if engine.startswith("litert"):
         file, dtype = TfliteFile(), "float32" if engine.endswith("f32") else "int8"
         scale = None if dtype == "float32" else 0.1
-        x, y = (file.tensor(name, (1, 1, 1, 4), dtype, scale=scale) for name in "xy")
+        x, y = (file.tensor((1, 1, 1, 4), dtype, scale=scale) for _ in "xy")
         file.operator("ADD", [x, x], y)
         return _Job("nothing", file.build([x], [y]), {"x": np.zeros((1, 1, 1, 4), dtype)})
     ends = [helper.make_tensor_value_info(n, onnx.TensorProto.INT8, [1, 10]) for n in "xy"]

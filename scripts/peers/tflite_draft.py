@@ -14,7 +14,7 @@ import numpy.typing as npt
 import onnx_ir as ir
 from peers.tflite_file import TfliteFile
 
-from joulecut.compiler.graph import dtype_of, int_of, name_of, shape_of
+from joulecut.compiler.graph import dtype_of, int_of, shape_of
 from joulecut.compiler.quant import QType, qtype_of
 
 Array = npt.NDArray[Any]
@@ -56,22 +56,18 @@ class Draft:
 
     def like(self, value: ir.Value, shape: Sequence[int]) -> int:
         """A new tensor of this shape whose integers mean what those of `value` mean."""
-        return self._tensor(value, name_of(value), shape, None)
+        return self._tensor(value, shape, None)
 
     def fill(self, value: ir.Value, code: int) -> int:
         """A constant tensor of one code of `value`."""
-        return self._tensor(value, "fill", (1,), np.array([code], np.int8))
+        return self._tensor(value, (1,), np.array([code], np.int8))
 
-    def _tensor(
-        self, value: ir.Value, name: str, shape: Sequence[int], codes: Array | None
-    ) -> int:
+    def _tensor(self, value: ir.Value, shape: Sequence[int], codes: Array | None) -> int:
         scale, zero = meaning_of(value).scale, zero_point_of(value)
         if not self.real:
-            return self.file.tensor(
-                name, shape, "int8", scale=scale, zero_point=zero, data=codes
-            )
+            return self.file.tensor(shape, "int8", scale=scale, zero_point=zero, data=codes)
         numbers = None if codes is None else (codes.astype(np.float32) - zero) * scale[0]
-        return self.file.tensor(name, shape, "float32", data=numbers)
+        return self.file.tensor(shape, "float32", data=numbers)
 
     def clamp(self, node: ir.Node) -> int:
         """The activation function that clamps to the codes to which the node clamps.

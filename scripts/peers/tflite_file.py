@@ -60,7 +60,6 @@ class TfliteFile:
 
     def tensor(
         self,
-        name: str,
         shape: Ints,
         dtype: str,
         *,
@@ -72,7 +71,6 @@ class TfliteFile:
         """Add a tensor.
 
         Args:
-            name: for people.
             shape: as it lies in memory.
             dtype: `int8`, `int32` or `float32`.
             scale: one number, or one per channel along `axis`.
@@ -81,7 +79,7 @@ class TfliteFile:
             data: for a constant.
         """
         made = self._schema.TensorT()
-        made.name = name.encode()
+        made.name = f"t{len(self.shapes)}".encode()
         made.shape = np.array(shape, np.int32)
         made.type = getattr(self._schema.TensorType, dtype.upper())
         made.buffer = 0 if data is None else self._buffer(data.astype(dtype))
@@ -95,10 +93,10 @@ class TfliteFile:
         self.shapes.append(tuple(shape))
         return len(self._graph.tensors) - 1
 
-    def ints(self, name: str, values: npt.ArrayLike) -> int:
+    def ints(self, values: npt.ArrayLike) -> int:
         """A constant int32 tensor: a shape, axes or paddings."""
         array = np.asarray(values, np.int32)
-        return self.tensor(name, array.shape, "int32", data=array)
+        return self.tensor(array.shape, "int32", data=array)
 
     def operator(
         self, code: str, inputs: Ints, output: int, options: Mapping[str, object] | None = None

@@ -22,7 +22,6 @@ from joulecut.compiler.graph import (
     constant_of,
     int_of,
     ints_of,
-    name_of,
     shape_of,
 )
 from joulecut.compiler.quant import qtype_of
@@ -131,7 +130,7 @@ def pad_operator(
     draft: Draft, x: ir.Value, output: int, widths: Sequence[tuple[int, int]], fill: int
 ) -> int:
     """PAD where the fill is the zero point, PADV2 elsewhere; returns the output."""
-    inputs = [draft.tensor(x), draft.file.ints("paddings", widths)]
+    inputs = [draft.tensor(x), draft.file.ints(widths)]
     if fill == zero_point_of(x):
         return draft.file.operator("PAD", inputs, output)
     return draft.file.operator("PADV2", [*inputs, draft.fill(x, fill)], output)
@@ -167,17 +166,17 @@ def _constants(
     codes = np.zeros(channels, np.int32) if bias is None else constant_of(bias)
     if codes is None:
         raise CannotSayError("its bias must be constant")
-    name, tensor = name_of(reader.outputs[0]), draft.file.tensor
+    tensor = draft.file.tensor
     if draft.real:
         along = factors.reshape([-1 if i == axis else 1 for i in range(weight.ndim)])
         numbers = (weight * along).astype(np.float32), (codes * scale).astype(np.float32)
         return (
-            tensor(f"{name}_weight", weight.shape, "float32", data=numbers[0]),
-            tensor(f"{name}_bias", (channels,), "float32", data=numbers[1]),
+            tensor(weight.shape, "float32", data=numbers[0]),
+            tensor((channels,), "float32", data=numbers[1]),
         )
     return (
-        tensor(f"{name}_weight", weight.shape, "int8", scale=factors, axis=axis, data=weight),
-        tensor(f"{name}_bias", (channels,), "int32", scale=scale, data=codes),
+        tensor(weight.shape, "int8", scale=factors, axis=axis, data=weight),
+        tensor((channels,), "int32", scale=scale, data=codes),
     )
 
 

@@ -153,7 +153,7 @@ def _mean(draft: Draft, x: ir.Value, y: ir.Value) -> None:
         output = draft.tensor(readers[0].outputs[0])
     else:
         flattening, output = False, draft.tensor(y)
-    axes = draft.file.ints("axes", [1, 2])
+    axes = draft.file.ints([1, 2])
     options = {"keepDims": not flattening}
     draft.file.operator("MEAN", [draft.tensor(x), axes], output, options)
 
@@ -246,7 +246,7 @@ def _channels_first(rank: int) -> tuple[int, ...]:
 
 def _into_shape(draft: Draft, source: int, output: int) -> int:
     shape = draft.file.shapes[output]
-    inputs = [source, draft.file.ints("shape", shape)]
+    inputs = [source, draft.file.ints(shape)]
     options = {"newShape": np.array(shape, np.int32)}
     return draft.file.operator("RESHAPE", inputs, output, options)
 
@@ -260,7 +260,7 @@ def _permute(
 ) -> int:
     if output is None:
         output = draft.like(like, [draft.file.shapes[source][axis] for axis in order])
-    inputs = [source, draft.file.ints("order", order)]
+    inputs = [source, draft.file.ints(order)]
     return draft.file.operator("TRANSPOSE", inputs, output)
 
 
