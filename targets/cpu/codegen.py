@@ -8,14 +8,31 @@ registers: TVM would ask a runtime for those of 1 KiB and more.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("TVM_NUM_THREADS", "1")  # read when the library is loaded
 
-import tvm as _tvm
-from tvm import tirx as _tirx
+
+@contextmanager
+def _without_torch() -> Iterator[None]:
+    """TVM imports torch if it can, for arrays that we never hand over: two thirds of its time."""
+    if "torch" in sys.modules:
+        yield
+        return
+    sys.modules["torch"] = None  # pyright: ignore[reportArgumentType]
+    try:
+        yield
+    finally:
+        del sys.modules["torch"]
+
+
+with _without_torch():
+    import tvm as _tvm
+    from tvm import tirx as _tirx
 
 tvm: Any = _tvm  # untyped: Any ends at the functions below
 tirx: Any = _tirx
