@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cross_tools import EMULATED
+from built_bundles import need_target
 from nhwc_cases import CASES, TILES, ConvCase, check_conv, conv_of, expected_of, inside
 from step_runner import Arrays, run_step
 
@@ -39,11 +39,11 @@ OUTPUTS = (1, 2, 3, 4, 5, 8, 15, 16, 17, 31, 33)
 
 @pytest.fixture
 def board() -> Target:
-    EMULATED["armv7"].compiler()
-    EMULATED["armv7"].runner()
+    need_target("pynq_z2")
     return target("pynq_z2")
 
 
+@pytest.mark.tool
 @pytest.mark.parametrize("case", CASES, ids=str)
 @pytest.mark.parametrize("family", BOTH, ids=NAME)
 def test_convolutions(case: ConvCase, family: Family, board: Target, tmp_path: Path) -> None:
@@ -51,6 +51,7 @@ def test_convolutions(case: ConvCase, family: Family, board: Target, tmp_path: P
         check_conv(case, tile, family, board, tmp_path / str(i))
 
 
+@pytest.mark.tool
 @pytest.mark.parametrize("family", BOTH, ids=NAME)
 def test_lengths(family: Family, board: Target, tmp_path: Path) -> None:
     for channels in LENGTHS:
@@ -58,6 +59,7 @@ def test_lengths(family: Family, board: Target, tmp_path: Path) -> None:
         check_conv(case, FEW, family, board, tmp_path / str(channels))
 
 
+@pytest.mark.tool
 @pytest.mark.parametrize("family", BOTH, ids=NAME)
 def test_outputs(family: Family, board: Target, tmp_path: Path) -> None:
     for outputs in OUTPUTS:
@@ -65,6 +67,7 @@ def test_outputs(family: Family, board: Target, tmp_path: Path) -> None:
         check_conv(case, FEW, family, board, tmp_path / str(outputs))
 
 
+@pytest.mark.tool
 @pytest.mark.parametrize("family", BOTH, ids=NAME)
 def test_loops_over_kernels(family: Family, board: Target, tmp_path: Path) -> None:
     """Two loops and parts of a row of the kernel; a kernel of one column; rows apart."""
@@ -78,6 +81,7 @@ def test_loops_over_kernels(family: Family, board: Target, tmp_path: Path) -> No
         check_conv(case, FEW, family, board, tmp_path / str(i))
 
 
+@pytest.mark.tool
 @pytest.mark.parametrize("family", [*BOTH, *SAFE], ids=NAME)
 def test_largest_sums(family: Family, board: Target, tmp_path: Path) -> None:
     """Every product is the largest in magnitude that the family allows, of either sign."""
@@ -93,6 +97,7 @@ def test_largest_sums(family: Family, board: Target, tmp_path: Path) -> None:
         np.testing.assert_array_equal(inside(made, work.y), expected)
 
 
+@pytest.mark.tool
 @pytest.mark.parametrize("family", BOTH, ids=NAME)
 def test_saturation(family: Family, board: Target, tmp_path: Path) -> None:
     """Reals inside and outside 16 bits; zero points and bounds of every kind."""
@@ -113,6 +118,7 @@ def test_saturation(family: Family, board: Target, tmp_path: Path) -> None:
         np.testing.assert_array_equal(inside(made, work.y), expected_of(work, buffers))
 
 
+@pytest.mark.tool
 @pytest.mark.parametrize("family", SAFE, ids=NAME)
 def test_safe_families(family: Family, board: Target, tmp_path: Path) -> None:
     for i, case in enumerate((CASES[0], CASES[1], CASES[4], CASES[9])):
@@ -134,6 +140,7 @@ CHOICES = (
 )
 
 
+@pytest.mark.tool
 @pytest.mark.parametrize(("case", "choice"), CHOICES)
 def test_choices(case: ConvCase, choice: str, board: Target, tmp_path: Path) -> None:
     work = conv_of(case, NEON32, np.random.default_rng(0))

@@ -166,7 +166,7 @@ class Program:
         for depth, (_, move) in reversed(list(enumerate(way.loops))):
             self.add(f"subs %n{depth}, %n{depth}, #1")
             if move:
-                by = self._constant(move)
+                by = self.constant(move)
                 self.add(*(f"add %x{p}, %x{p}, {by}" for p in range(pixels)))
             self.add(f"bne {depth + 1}b")
 
@@ -183,7 +183,7 @@ class Program:
                     move = places[at + one.steps] - places[at]
                 update = "!"
                 if move != one.size:
-                    update = f", {self._constant(move)}" if move else ""
+                    update = f", {self.constant(move)}" if move else ""
                 self.add(f"{one.name} {{{one.registers}}}, [%{one.pointer}]{update}")
 
         load(groups[0])
@@ -198,7 +198,8 @@ class Program:
             for t, product in enumerate(group.products):
                 self.add(f"vpadal.s16 q{product.total}, q{FREE + t}")
 
-    def _constant(self, value: int) -> str:
+    def constant(self, value: int) -> str:
+        """The operand that holds a number."""
         name = f"c{value}".replace("-", "m")
         self.constants[name] = value
         return f"%{name}"

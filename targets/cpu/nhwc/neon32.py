@@ -18,6 +18,7 @@ from joulecut.targets.cpu.nhwc.arm32_ends import ENDS
 from joulecut.targets.cpu.nhwc.conv import Conv
 from joulecut.targets.cpu.nhwc.family import Family, Reduction, packed
 from joulecut.targets.cpu.nhwc.kernels import Kernels
+from joulecut.targets.cpu.nhwc.neon32_depthwise import neon32_depthwise
 from joulecut.targets.cpu.nhwc.neon32_tiles import HALF, SUMS, WIDE, most_pixels, tiled
 from joulecut.targets.cpu.nhwc.tile import Tile
 from joulecut.targets.cpu.nhwc.vector_ir import name_of
@@ -183,5 +184,8 @@ def tile_of(work: Conv) -> Tile:
 
 
 KERNELS = Kernels(
-    (NEON32, NEON32_HALF, NEON32_SAFE, NEON32_HALF_SAFE), tile_of, family_of=family_of
+    (NEON32, NEON32_HALF, NEON32_SAFE, NEON32_HALF_SAFE),
+    tile_of,
+    neon32_depthwise,
+    family_of=family_of,
 )
