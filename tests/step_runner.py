@@ -54,7 +54,9 @@ def build_step(step: Step, target: Target, folder: Path) -> Path:
     tasks = step.tasks
     parameters = ["void *"] * len(step.args) + (["int32_t"] * 2 if tasks else [])
     names = _buffers(step)
-    words = [f"p[{names.index(_key(step, i))}] + {a.offset_bytes}" for i, a in enumerate(step.args)]
+    words = [
+        f"p[{names.index(_key(step, i))}] + {a.offset_bytes}" for i, a in enumerate(step.args)
+    ]
     words += ["0", str(tasks)] if tasks else []
     text = _MAIN.format(
         declaration=f"extern int32_t {step.symbol}({', '.join(parameters)});",
@@ -66,12 +68,17 @@ def build_step(step: Step, target: Target, folder: Path) -> Path:
     (folder / "main.c").write_text(text)
     command = [compiler(target), *target.toolchain.cflags, "-O1", "-static", "-w"]
     subprocess.run(
-        [*command, "-o", "model", "main.c", "kernel.o"], cwd=folder, check=True, capture_output=True
+        [*command, "-o", "model", "main.c", "kernel.o"],
+        cwd=folder,
+        check=True,
+        capture_output=True,
     )
     return folder / "model"
 
 
-def run_step(step: Step, buffers: Mapping[str, np.ndarray], target: Target, folder: Path) -> Arrays:
+def run_step(
+    step: Step, buffers: Mapping[str, np.ndarray], target: Target, folder: Path
+) -> Arrays:
     """The named buffers after the kernel ran; constants come from the step.
 
     Args:

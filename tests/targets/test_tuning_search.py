@@ -174,9 +174,10 @@ def test_every_candidate_has_a_kernel_and_enough_tasks(case: ConvCase) -> None:
 
 def test_only_families_that_may_multiply_the_weights_are_tried() -> None:
     strict = replace(VNNI512, name="strict", lowest_weight=-127)
-    kernels = Kernels((strict, VNNI512), KERNELS.tile_of)
+    wide = replace(strict, name="wide")
+    kernels = Kernels((strict, wide, VNNI512), KERNELS.tile_of)
     work = work_of(ConvCase())
     assert int(work.weights.min()) == -128
     assert {choice.family for choice in candidates(work, kernels)} == {"vnni512"}
     work.weights[work.weights == -128] = -127
-    assert {choice.family for choice in candidates(work, kernels)} == {"vnni512", "strict"}
+    assert {choice.family for choice in candidates(work, kernels)} == {"wide", "strict"}

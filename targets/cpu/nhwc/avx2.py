@@ -15,16 +15,18 @@ from joulecut.targets.cpu.nhwc.family import Family, Reduction, packed
 from joulecut.targets.cpu.nhwc.kernels import Kernels
 from joulecut.targets.cpu.nhwc.narrow import GRANULE, HEADER, LANES, program
 from joulecut.targets.cpu.nhwc.tile import Tile
-from joulecut.targets.cpu.nhwc.tiling import cheapest, order_of
+from joulecut.targets.cpu.nhwc.tiling import cheapest, endings, order_of
 from joulecut.targets.cpu.nhwc.vector_ir import function, name_of
-from joulecut.targets.cpu.nhwc.x86_ends import AVX2_ENDS
+from joulecut.targets.cpu.nhwc.x86_depthwise import avx2_depthwise
+from joulecut.targets.cpu.nhwc.x86_ends import AVX2_ENDS, late_load
 
 _UBSW, _WD = "llvm.x86.avx2.pmadd.ub.sw", "llvm.x86.avx2.pmadd.wd"
 _STEP = LANES * GRANULE  # bytes of weights that a granule meets
 _SUMS = f"<{LANES} x i32>"
 
+_BIAS = late_load(LANES, "i32")
 _INTRINSICS = (
-    f"declare <16 x i16> @{_UBSW}(<32 x i8>, <32 x i8>)\n"
+    _BIAS + f"declare <16 x i16> @{_UBSW}(<32 x i8>, <32 x i8>)\n"
     f"declare <8 x i32> @{_WD}(<16 x i16>, <16 x i16>)\n"
     + function(
         "<16 x i16>",
@@ -72,7 +74,8 @@ def _sums(spots: list[int]) -> str:
         *(f"%n{i} = load i32, ptr %h{i}, align 4" for i in range(HEADER)),
         f"%t.entry = getelementptr i32, ptr %w, i32 {HEADER}",
         "%w.entry = getelementptr i8, ptr %w, i32 %n2",
-        *(f"{a}.entry = load {_SUMS}, ptr %b, align 4" for a in acc),
+        f"%bias = call {_SUMS} @{name_of(_BIAS)}(ptr %b)",
+        *(f"{a}.entry = bitcast {_SUMS} %bias to {_SUMS}" for a in acc),
         *_loop("double", "entry", "%n0", 2, spots),
         *_loop("single", "double.end", "%n1", 1, spots),
     ]
@@ -149,8 +152,8 @@ AVX2 = Family(
 )
 
 _PIXELS = 14  # of a tile; with more, sums do not stay in registers
-_NEAR_BYTES = 1 << 19  # of L2; the least of processors with AVX2 have half as much
-_TILE, _STEP_CYCLES, _PRODUCT, _ENDING = 24.0, 1.0, 1.05, 4.0  # cycles, fitted to measurements
+_NEAR_BYTES = 1 << 19  # of L2; some processors with AVX2 have half as much
+_TILE, _GRANULE, _PRODUCT, _ENDING, _UNIT = 24.0, 1.0, 1.05, 2.0, 2.0  # cycles, fitted
 
 
 def tile_of(work: Conv) -> Tile:
@@ -158,11 +161,13 @@ def tile_of(work: Conv) -> Tile:
     _, segments, length = work.stretches.shape
     steps = segments * -(-length // GRANULE)
 
-    def cycles(pixels: int, _: int) -> float:
-        return _TILE + steps * (_STEP_CYCLES + _PRODUCT * pixels) + _ENDING * pixels
+    def cycles(rows: int, columns: int, _: int) -> float:
+        pixels = rows * columns * work.pool[0] * work.pool[1]
+        ending = rows * endings(columns, AVX2.units, _ENDING, _UNIT)
+        return _TILE + steps * (_GRANULE + _PRODUCT * pixels) + ending
 
     tile = cheapest(work, LANES, ((_PIXELS, 1),), cycles)
     return replace(tile, order=order_of(work, tile, work.weights.size, _NEAR_BYTES))
 
 
-KERNELS = Kernels((AVX2,), tile_of)
+KERNELS = Kernels((AVX2,), tile_of, avx2_depthwise)

@@ -46,6 +46,7 @@ class Filters:
         locals: statements before the first column of a tile.
         functions: LLVM functions that the statements call.
         ends: what the processor has for the end of a tile.
+        order: channels of a vector as `acc` holds them, if that is not their own order.
     """
 
     lanes: int
@@ -56,13 +57,14 @@ class Filters:
     locals: str
     functions: Sequence[str]
     ends: Ends = PLAIN_ENDS
+    order: tuple[int, ...] = ()
 
 
 def depthwise(work: Conv, filters: Filters) -> Step:
     """The kernel; its tasks are tiles of rows."""
     channels, lanes, rows = len(work.weights), filters.lanes, filters.rows
     ends = (work.y, work.operands, work.endings, (1, 1), 1, channels, lanes, (1,))
-    finish = Finish(Layer(*ends, work.largest, filters.ends))
+    finish = Finish(Layer(*ends, work.largest, filters.ends, filters.order))
     row_tiles = -(-work.y.rows // rows)
     sample = f"rt // {row_tiles}" if work.y.batch > 1 else "0"
     row = f"(rt % {row_tiles}) * {rows}" if work.y.batch > 1 else f"rt * {rows}"

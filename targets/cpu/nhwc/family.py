@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from joulecut.targets.cpu.epilogue import Integers
-from joulecut.targets.cpu.script import Array, lines, nest
+from joulecut.targets.cpu.script import Array
 
 
 @dataclass(frozen=True)
@@ -51,12 +51,15 @@ class Ends:
         apart: lanes -> of float32 v: v, which LLVM then fuses with no sum.
         store: lanes and integers -> of float32 v: the rounded, shifted and clamped integers, if
             the rounded and shifted ones fit in 16 bits.
+        load: lanes -> of a pointer: the float32 v there, which LLVM then loads where it is used
+            and not before the sums, whose registers it would take.
     """
 
     begin: Callable[[int], str] | None = None
     clamp: Callable[[int], str] | None = None
     apart: Callable[[int], str] | None = None
     store: Callable[[int, Integers], str] | None = None
+    load: Callable[[int], str] | None = None
 
 
 PLAIN_ENDS = Ends()
@@ -129,36 +132,3 @@ def packed(weights: Array, starts: list[int], *, lanes: int, granule: int) -> Ar
     picked = np.stack([room[start : start + lanes] for start in starts])
     shaped = picked.reshape(len(starts), lanes, segments, steps, granule)
     return np.ascontiguousarray(shaped.transpose(2, 3, 0, 1, 4))
-
-
-def dot_products(
-    tile: Reduction, x: str, w: str, bias: str, *, lanes: int, granule: int
-) -> tuple[str, str]:
-    """Statements around `jc_dot(acc, address in x, weights)`, which sums a granule in every lane.
-
-    Weights of a granule are read once and meet all pixels of the tile.
-    """
-    over = [
-        f"th in T.unroll({tile.rows})",
-        f"tw in T.unroll({tile.columns})",
-        f"j in T.unroll({tile.blocks})",
-    ]
-    spot = f"((th * {tile.columns} + tw) * {tile.blocks} + j) * {lanes}"
-    acc = f"acc[T.Ramp({spot}, 1, {lanes})]"
-    loops = [f"s{i} in T.serial({count})" for i, (count, _) in enumerate(tile.segments)]
-    at = [x, *(f"s{i} * {step}" for i, (_, step) in enumerate(tile.segments))]
-    at += [f"th * {tile.row_step}", f"tw * {tile.column_step}", f"k * {granule}"]
-    segment = "0"
-    for i, (count, _) in enumerate(tile.segments):
-        segment = f"({segment} * {count} + s{i})"
-    width = lanes * granule
-    where = f"{w} + (({segment} * {tile.steps} + k) * {tile.blocks} + j) * {width}"
-    dot = (
-        f'T.call_extern("int32x{lanes}", "jc_dot", {acc}, '
-        f"T.address_of(X[{' + '.join(at)}]), W[T.Ramp({where}, 1, {width})])"
-    )
-    text = lines(
-        nest(over, f"{acc} = B[T.Ramp({bias} + j * {lanes}, 1, {lanes})]"),
-        nest([*loops, f"k in T.serial({tile.steps})", *over], f"{acc} = {dot}"),
-    )
-    return text, ""

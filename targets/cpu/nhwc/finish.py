@@ -15,7 +15,7 @@ from joulecut.targets.cpu.nhwc import vector_ir
 from joulecut.targets.cpu.nhwc.ending import Ending, Spelling, Term, ended
 from joulecut.targets.cpu.nhwc.family import PLAIN_ENDS, Ends
 from joulecut.targets.cpu.nhwc.plane import Plane
-from joulecut.targets.cpu.script import Arg, Array, constant, nest
+from joulecut.targets.cpu.script import Arg, Array, constant, lines, nest
 
 _LARGEST_16_BITS = 2**15 - 8  # float32 rounds less than the difference
 
@@ -32,9 +32,12 @@ class Layer:
         group: groups of channels, each of which fills its own vectors.
         outputs: channels of a group.
         lanes: channels of an accumulator.
-        units: pixels that may end together; the first that divides a row of a tile is taken.
+        units: pixels that may end together, down to 1; a row of a tile takes as many of the
+            first as fit, then of the next.
         largest: float64 [groups * outputs], which no sum exceeds in magnitude.
         ends: what the processor has for the end of a tile.
+        order: channels of a vector as accumulators hold them, if that is not their own order;
+            a store of `ends` brings them back, and units are of one pixel.
     """
 
     y: Plane
@@ -47,6 +50,7 @@ class Layer:
     units: tuple[int, ...]
     largest: Array
     ends: Ends = PLAIN_ENDS
+    order: tuple[int, ...] = ()
 
     @property
     def fits_in_16_bits(self) -> bool:
@@ -117,10 +121,27 @@ class Finish:
             blocks: vectors of channels of the tile.
             spot: where it begins.
         """
+        parts: list[str] = []
+        start = 0
+        for unit in self.layer.units:
+            count = (columns - start) // unit
+            if count:
+                units = f"(u * {unit} + {start})" if start else f"(u * {unit})"
+                value = self._units(columns, blocks, spot, unit, units)
+                loops = [
+                    f"r in T.unroll({rows})",
+                    f"u in T.unroll({count})",
+                    f"j in T.unroll({blocks})",
+                ]
+                parts.append(nest(loops, f"T.evaluate({value})"))
+            start += count * unit
+        return lines(*parts)
+
+    def _units(self, columns: int, blocks: int, spot: Spot, pixels: int, first: str) -> str:
+        """An expression that ends and stores some pixels of row r and block j, from `first` on."""
         layer, lanes = self.layer, self.layer.lanes
-        pixels = next(unit for unit in layer.units if columns % unit == 0)
         wide = pixels * lanes
-        sums = [self._pooled(columns, blocks, f"(u * {pixels} + {p})") for p in range(pixels)]
+        sums = [self._pooled(columns, blocks, f"({first} + {p})") for p in range(pixels)]
         if pixels > 1:
             joined = self._call(vector_ir.join(pixels, lanes, "i32"), f"int32x{wide}", *sums)
         else:
@@ -135,7 +156,7 @@ class Finish:
         def at(plane: Plane) -> str:
             return (
                 f"({spot.sample}) * {plane.sample} + ({spot.row} + r) * {plane.row}"
-                f" + ({spot.column} + u * {pixels}) * {plane.pixel} + {channel}"
+                f" + ({spot.column} + {first}) * {plane.pixel} + {channel}"
             )
 
         def load(i: int) -> str:
@@ -143,6 +164,8 @@ class Finish:
             text = vector_ir.load(pixels, lanes, element_of(plane.dtype))
             address = f"T.address_of(R{i}[{at(plane)}])"
             raw = self._call(text, f"{plane.dtype}x{wide}", address, f"{plane.pixel}")
+            if layer.order:
+                raw = self._shuffled(raw, plane.dtype, layer.order)
             return f'T.cast({raw}, "int32x{wide}")'
 
         def scale_of(term: Term) -> str:
@@ -151,6 +174,9 @@ class Finish:
                 return f"T.Broadcast({float32(float(term.multiplier.flat[0]))}, {wide})"
             block = f"{spot.group} * {self.blocks} + {spot.block} + j"
             scale = f"{name}[T.Ramp(({block}) * {lanes}, 1, {lanes})]"
+            if layer.ends.load is not None:
+                address = f"T.address_of({name}[({block}) * {lanes}])"
+                scale = self._call(layer.ends.load(lanes), f"float32x{lanes}", address)
             if pixels == 1:
                 return scale
             return self._call(
@@ -159,15 +185,11 @@ class Finish:
 
         y = layer.y
         value = ended(layer.endings, joined, wide, load, scale_of, self._spelling(wide))
+        if layer.order and not (layer.ends.store and self._is_narrow):
+            value = self._shuffled(value, y.dtype, tuple(np.argsort(layer.order).tolist()))
         text = vector_ir.store(pixels, lanes, self._kept, element_of(y.dtype))
         address = f"T.address_of(Y[{at(y)}])"
-        stored = self._call(text, "int32", address, f"{y.pixel}", value)
-        loops = [
-            f"r in T.unroll({rows})",
-            f"u in T.unroll({columns // pixels})",
-            f"j in T.unroll({blocks})",
-        ]
-        return nest(loops, f"T.evaluate({stored})")
+        return self._call(text, "int32", address, f"{y.pixel}", value)
 
     def args(self) -> list[Arg]:
         """Scales, operands and y: the last arguments of the kernel."""
@@ -192,6 +214,8 @@ class Finish:
             room = np.zeros(len(group) + lanes, values.dtype)
             room[: len(group)] = group
             parts += [room[start : start + lanes] for start in self.starts]
+        if self.layer.order:
+            parts = [part[list(self.layer.order)] for part in parts]
         return np.concatenate(parts)
 
     def _pooled(self, columns: int, blocks: int, pixel: str) -> str:
@@ -231,6 +255,10 @@ class Finish:
             apart if ends.apart else None,
             stored if ends.store and self._is_narrow else None,
         )
+
+    def _shuffled(self, value: str, dtype: str, order: tuple[int, ...]) -> str:
+        text = vector_ir.shuffle(element_of(dtype), order)
+        return self._call(text, f"{dtype}x{len(order)}", value)
 
     def _call(self, text: str, result: str, *operands: str) -> str:
         """A call of a function of `vector_ir`, which the kernel then imports."""

@@ -16,7 +16,7 @@ from joulecut.targets.cpu.script import lines, local, nest
 
 LANES, GRANULE = 8, 4
 _WIDTH = LANES * GRANULE
-_WORDS = 4  # granules that are loaded at once
+WORDS = 4  # granules that are loaded at once
 _SDOT = "llvm.aarch64.neon.sdot.v4i32.v16i8"
 
 
@@ -44,14 +44,14 @@ def _dot(word: int) -> str:
 
 
 _INTRINSICS = f"declare <4 x i32> @{_SDOT}(<4 x i32>, <16 x i8>, <16 x i8>)\n" + "".join(
-    _dot(word) for word in range(_WORDS)
+    _dot(word) for word in range(WORDS)
 )
 
 
 def accumulate(tile: Reduction, x: str, w: str, bias: str) -> tuple[str, str]:
     """Statements that leave bias + sum in `acc`."""
     pixels = tile.rows * tile.columns
-    whole, rest = divmod(tile.steps, _WORDS)
+    whole, rest = divmod(tile.steps, WORDS)
     over = [f"p in T.unroll({pixels})", f"j in T.unroll({tile.blocks})"]
     acc = f"acc[T.Ramp((p * {tile.blocks} + j) * {LANES}, 1, {LANES})]"
     loops = [f"s{i} in T.serial({count})" for i, (count, _) in enumerate(tile.segments)]
@@ -74,8 +74,8 @@ def accumulate(tile: Reduction, x: str, w: str, bias: str) -> tuple[str, str]:
         return lines(*parts)
 
     body = lines(
-        nest([f"k in T.serial({whole})"], granules(f"k * {_WORDS}", _WORDS)) if whole else "",
-        granules(f"{whole * _WORDS}", rest) if rest else "",
+        nest([f"k in T.serial({whole})"], granules(f"k * {WORDS}", WORDS)) if whole else "",
+        granules(f"{whole * WORDS}", rest) if rest else "",
     )
     return lines(
         local("xs", (pixels * 16,), "int8"),

@@ -5,12 +5,12 @@ A model beats a table of shapes because tails decide: 14 columns are one tile of
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from joulecut.targets.cpu.nhwc.conv import Conv
 from joulecut.targets.cpu.nhwc.tile import Order, Tile, spans
 
-Cycles = Callable[[int, int], float]  # of a tile: pixels before pooling, blocks
+Cycles = Callable[[int, int, int], float]  # of a tile: rows and columns of y, blocks
 
 
 def cheapest(work: Conv, lanes: int, sizes: Iterable[tuple[int, int]], cycles: Cycles) -> Tile:
@@ -29,7 +29,7 @@ def cheapest(work: Conv, lanes: int, sizes: Iterable[tuple[int, int]], cycles: C
         for rows, columns in _shapes(work, most):
             down, across = rows // work.pool[0], columns // work.pool[1]
             total = -(-work.y.rows // down) * sum(
-                wide.count * deep.count * cycles(rows * wide.size * work.pool[1], deep.size)
+                wide.count * deep.count * cycles(down, wide.size, deep.size)
                 for wide in spans(work.y.columns, across, overlap=True)
                 for deep in channels
             )
@@ -50,6 +50,22 @@ def _shapes(work: Conv, most: int) -> Iterator[tuple[int, int]]:
             return
         for wide in range(1, min(room, work.y.columns) + 1):
             yield high * down, wide * across
+
+
+def endings(columns: int, units: Sequence[int], together: float, alone: float) -> float:
+    """Cycles for the end of a row of a tile.
+
+    Args:
+        columns: of y.
+        units: pixels that may end together.
+        together: cycles for each of them.
+        alone: more cycles for each unit.
+    """
+    total = columns * together
+    for unit in units:
+        count, columns = divmod(columns, unit)
+        total += count * alone
+    return total
 
 
 def order_of(work: Conv, tile: Tile, weight_bytes: int, near_bytes: int) -> Order:

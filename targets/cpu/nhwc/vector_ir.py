@@ -6,6 +6,7 @@ with `jc_`, then the operation, then the shape: `jc_load_2x8_i8` reads 8 bytes a
 
 from __future__ import annotations
 
+import hashlib
 import re
 import struct
 from collections.abc import Sequence
@@ -122,6 +123,19 @@ def join(pixels: int, lanes: int, element: str) -> str:
         ", ".join(f"{kind} {name}" for name in names),
         *joined(names, lanes, element, "%r"),
         f"ret <{pixels * lanes} x {element}> {'%v0' if pixels == 1 else '%r'}",
+    )
+
+
+def shuffle(element: str, order: Sequence[int]) -> str:
+    """`jc_shuffle_L_T_..(v)`: lanes in another order, of which the name has a hash."""
+    kind = f"<{len(order)} x {element}>"
+    key = hashlib.sha256(repr(list(order)).encode()).hexdigest()[:8]
+    return function(
+        kind,
+        f"jc_shuffle_{len(order)}_{element}_{key}",
+        f"{kind} %v",
+        f"%r = shufflevector {kind} %v, {kind} poison, {mask(order)}",
+        f"ret {kind} %r",
     )
 
 

@@ -22,8 +22,28 @@ _BYTES = {
 _NEAREST_EVEN = 8
 
 
-def _store(lanes: int, target: Integers, bits: int) -> str:
-    """`jc_uint8_L_Z_LOW_HIGH(v)`: uint8 of reals whose integers fit in 16 bits."""
+def late_load(lanes: int, element: str = "float") -> str:
+    """`jc_late_L_T(at)`: a vector, loaded here: nothing tells LLVM that `at` is what it was."""
+    kind = f"<{lanes} x {element}>"
+    return function(
+        kind,
+        f"jc_late_{lanes}_{element}",
+        "ptr %at",
+        '%p = call ptr asm sideeffect "", "=r,0"(ptr %at)',
+        f"%v = load {kind}, ptr %p, align 4",
+        f"ret {kind} %v",
+    )
+
+
+def _store(lanes: int, target: Integers, bits: int, *, is_zipped: bool) -> str:
+    """`jc_uint8_L_Z_LOW_HIGH(v)`: uint8 of reals whose integers fit in 16 bits.
+
+    Args:
+        lanes: of v.
+        target: the integers.
+        bits: of a register.
+        is_zipped: four registers hold every fourth quad of channels, as packs interleave them.
+    """
     assert target.dtype == "uint8", "packs saturate to uint8"
     most = bits // 32
     count = lanes // most
@@ -40,7 +60,7 @@ def _store(lanes: int, target: Integers, bits: int) -> str:
     if count == 1:
         more, last = _clamped(most, target)
     else:
-        more, last = _packed(count, target, bits)
+        more, last = _packed(count, target, bits, is_zipped=is_zipped)
     declared += more
     numbers = (target.zero_point, target.low, target.high)
     name = "_".join(["jc_uint8", str(lanes), *(str(n).replace("-", "m") for n in numbers)])
@@ -63,7 +83,9 @@ def _conversion(lanes: int) -> tuple[str, str]:
     )
 
 
-def _packed(count: int, target: Integers, bits: int) -> tuple[list[str], list[str]]:
+def _packed(
+    count: int, target: Integers, bits: int, *, is_zipped: bool
+) -> tuple[list[str], list[str]]:
     """Declarations, and statements from %i0, %i1, .. to %r."""
     lanes = bits // 32
     whole, words = f"<{lanes} x i32>", f"<{2 * lanes} x i16>"
@@ -91,6 +113,8 @@ def _packed(count: int, target: Integers, bits: int) -> tuple[list[str], list[st
             spots = mask(range(i * lanes, (i + 1) * lanes))
             body.append(f"%h{i} = shufflevector {words} %w0, {words} poison, {spots}")
         pair, words, bits = ("%h0", "%h1"), f"<{lanes} x i16>", bits // 2
+    if is_zipped:
+        order = list(range(4 * chunks))
     total = bits // 8
     made = f"<{total} x i8>"
     declared.append(f"declare {made} @{_BYTES[bits]}({words}, {words})\n")
@@ -133,5 +157,9 @@ def _clamped(lanes: int, target: Integers) -> tuple[list[str], list[str]]:
     ]
 
 
-AVX2_ENDS = Ends(store=partial(_store, bits=256))
-AVX512_ENDS = Ends(store=partial(_store, bits=512))
+AVX2_ENDS = Ends(store=partial(_store, bits=256, is_zipped=False), load=late_load)
+AVX512_ENDS = Ends(store=partial(_store, bits=512, is_zipped=False), load=late_load)
+ZIPPED_ENDS = {  # bits of a register -> ends
+    bits: Ends(store=partial(_store, bits=bits, is_zipped=True), load=late_load)
+    for bits in (256, 512)
+}

@@ -34,11 +34,14 @@ _ORDERS: tuple[Order, ...] = ("rows", "channels")
 def candidates(work: Conv, kernels: Kernels) -> dict[Choice, float]:
     """What may be compared with the default of a convolution, and its modelled cost.
 
-    Costs are in costs of the default, which is not among the candidates.
+    Costs are in costs of the default, which is not among the candidates. Families that ask the
+    most of the weights are taken: they gain something by it.
     """
     default = kernels.default_of(work)
     lowest = int(work.weights.min())
-    families = {f.name: f for f in kernels.families if f.lowest_weight <= lowest}
+    able = [f for f in kernels.families if f.lowest_weight <= lowest]
+    most = max(f.lowest_weight for f in able)
+    families = {f.name: f for f in able if f.lowest_weight == most or f.name == default.family}
     own = families[default.family]
     least = min(TASKS, tasks(work, own, default.tile))
     base = cost(work, own, default.tile)
