@@ -9,7 +9,8 @@
  *
  * What is not masked: the dynamic loader and libc ask before this library is loaded, so that
  * copies of memory may use AVX-512; the kernel's list in /proc/cpuinfo; XGETBV.
- * A thread inherits the mode; a program that execs sets it again as it preloads again.
+ * A thread inherits the mode.  Programs that this one starts are not masked, because some have a
+ * handler of their own (gcc has): the variable LD_PRELOAD becomes MASKED_BY.
  */
 #define _GNU_SOURCE
 #include <asm/prctl.h>
@@ -86,4 +87,7 @@ __attribute__((constructor)) static void mask(void) {
         fprintf(stderr, "mask_cpuid: %s\n", strerror(errno));
         _Exit(86);
     }
+    const char *const self = getenv("LD_PRELOAD");
+    setenv("MASKED_BY", self ? self : "", 1);
+    unsetenv("LD_PRELOAD");
 }
