@@ -105,8 +105,8 @@ def test_zeros_are_left_out() -> None:
 @pytest.mark.parametrize(
     ("case", "tile"),
     [
-        (ConvCase(channels=64, outputs=64, size=(14, 14)), Tile(1, 14, 1)),
-        (ConvCase(channels=64, outputs=64, size=(8, 8)), Tile(4, 3, 1)),
+        (ConvCase(channels=64, outputs=64, size=(28, 28)), Tile(1, 14, 1)),
+        (ConvCase(channels=64, outputs=64, size=(8, 8)), Tile(4, 3, 1, "channels")),
         (ConvCase(channels=512, outputs=512, size=(14, 14)), Tile(1, 14, 1, "channels")),
         (replace(ONE_TAP, channels=64, outputs=40, size=(1, 1)), Tile(1, 1, 1, "channels")),
     ],

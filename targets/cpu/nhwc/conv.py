@@ -99,7 +99,7 @@ class Conv:
 
 
 def conv(work: Conv, family: Family, tile: Tile) -> Step:
-    """The kernel; its tasks are tiles of rows, or tiles of channels times tiles of rows."""
+    """The kernel; its tasks are tiles of rows times tiles of channels, or of all groups."""
     return _Kernel(work, family, tile).step()
 
 
@@ -129,28 +129,51 @@ class _Kernel:
         """The kernel as a step of a part."""
         work = self.work
         row_tasks = work.y.batch * self.row_tiles
-        if self.tile.order == "rows":
-            bodies = [
-                nest([f"og in T.serial({span.count})"], self._columns(span))
-                for span in self.channels
-            ]
-            groups = [f"g in T.serial({work.group})"] if work.group > 1 else []
-            body = nest(
-                ["task in T.serial(tasks_end - tasks_begin)"],
-                lines("rt = tasks_begin + task", nest(groups, lines(*bodies))),
-            )
-            tasks = row_tasks
-        else:
+        if self.tile.order == "channels":
             tasks, parts = 0, list[str]()
             for span in self.channels:
                 first, tasks = tasks, tasks + work.group * span.count * row_tasks
                 parts.append(self._channel_tasks(span, first, tasks, row_tasks))
             body = lines(*parts)
+        elif work.group > 1:
+            tasks, body = row_tasks, self._whole_rows()
+        else:
+            tasks, body = row_tasks * self._tiles, self._row_tasks()
         args = self._args()
         imports = vector_ir.prelude(
             self.family.intrinsics, *self.functions, *self.finish.functions
         )
         return parallel_step("conv", args, body, tasks, imports)
+
+    @property
+    def _tiles(self) -> int:
+        """Tiles of channels of a group."""
+        return sum(span.count for span in self.channels)
+
+    def _whole_rows(self) -> str:
+        """A task is a row of tiles with all channels of all groups."""
+        bodies = [
+            nest([f"og in T.serial({span.count})"], self._columns(span))
+            for span in self.channels
+        ]
+        groups = nest([f"g in T.serial({self.work.group})"], lines(*bodies))
+        loops = ["task in T.serial(tasks_end - tasks_begin)"]
+        return nest(loops, lines("rt = tasks_begin + task", groups))
+
+    def _row_tasks(self) -> str:
+        """A task is a row of tiles with one tile of channels."""
+        tiles, first, parts = self._tiles, 0, list[str]()
+        for span in self.channels:
+            low = f"T.max(tasks_begin - rt * {tiles}, {first})"
+            high = f"T.min(tasks_end - rt * {tiles}, {first + span.count})"
+            body = lines(f"og = {low} - {first} + tile", self._columns(span))
+            parts.append(nest([f"tile in T.serial(T.max({high} - {low}, 0))"], body))
+            first += span.count
+        top = f"tasks_begin // {tiles}"
+        return nest(
+            [f"row in T.serial((tasks_end + {tiles - 1}) // {tiles} - {top})"],
+            lines(f"rt = {top} + row", *parts),
+        )
 
     def _channel_tasks(self, span: Span, first: int, end: int, row_tasks: int) -> str:
         low, high = f"T.max(tasks_begin, {first})", f"T.min(tasks_end, {end})"

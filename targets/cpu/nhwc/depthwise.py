@@ -29,6 +29,7 @@ from joulecut.targets.cpu.script import (
 )
 
 _NEAR_BYTES = 16 << 10  # of x: half of a small L1, where every vector's filters may pass over x
+_FEW_TILES = 4  # of rows: with fewer, threads share vectors of channels
 
 
 @dataclass(frozen=True)
@@ -61,11 +62,12 @@ class Filters:
 
 
 def depthwise(work: Conv, filters: Filters) -> Step:
-    """The kernel; its tasks are tiles of rows."""
+    """The kernel; its tasks are tiles of rows times vectors of channels."""
     channels, lanes, rows = len(work.weights), filters.lanes, filters.rows
     ends = (work.y, work.operands, work.endings, (1, 1), 1, channels, lanes, (1,))
     finish = Finish(Layer(*ends, work.largest, filters.ends, filters.order))
     row_tiles = -(-work.y.rows // rows)
+    row_tasks = work.y.batch * row_tiles
     sample = f"rt // {row_tiles}" if work.y.batch > 1 else "0"
     row = f"(rt % {row_tiles}) * {rows}" if work.y.batch > 1 else f"rt * {rows}"
     if work.y.rows % rows:
@@ -85,10 +87,12 @@ def depthwise(work: Conv, filters: Filters) -> Step:
             sums = filters.sums(i, span.size, x, f"og * {packed.shape[1]}", f"og * {lanes}")
             parts += [sums, finish.text(rows, 1, 1, spot)]
         tiles.append(nest([f"wb in T.serial({span.count})"], lines(*parts)))
-    loops = ["task in T.serial(tasks_end - tasks_begin)", f"og in T.serial({finish.blocks})"]
-    if work.x.nbytes <= _NEAR_BYTES:
-        loops.reverse()
-    body = nest(loops, lines("rt = tasks_begin + task", *tiles))
+    spot = "(tasks_begin + task)"
+    if work.x.nbytes <= _NEAR_BYTES or row_tasks < _FEW_TILES:
+        at = lines(f"rt = {spot} % {row_tasks}", f"og = {spot} // {row_tasks}")
+    else:
+        at = lines(f"rt = {spot} // {finish.blocks}", f"og = {spot} % {finish.blocks}")
+    body = nest(["task in T.serial(tasks_end - tasks_begin)"], lines(at, *tiles))
     start = work.x.at(-work.begins[0], -work.begins[1])
     args = [
         Arg("X", work.x.name, (work.x.size,), work.x.dtype, start),
@@ -97,7 +101,7 @@ def depthwise(work: Conv, filters: Filters) -> Step:
         *finish.args(),
     ]
     imports = vector_ir.prelude(*filters.functions, *finish.functions)
-    return parallel_step("depthwise", args, body, work.y.batch * row_tiles, imports)
+    return parallel_step("depthwise", args, body, row_tasks * finish.blocks, imports)
 
 
 def _packed(work: Conv, filters: Filters, finish: Finish) -> Array:

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from joulecut.targets.cpu.nhwc.conv import Conv
 from joulecut.targets.cpu.nhwc.tile import Order, Tile, spans
 
+_L1_BYTES = 16 << 10  # of x: half of a small L1
+
 Cycles = Callable[[int, int, int], float]  # of a tile: rows and columns of y, blocks
 
 
@@ -71,8 +73,9 @@ def endings(columns: int, units: Sequence[int], together: float, alone: float) -
 def order_of(work: Conv, tile: Tile, weight_bytes: int, near_bytes: int) -> Order:
     """What changes slowest.
 
-    Weights that stay near are streamed again for every row of tiles. Others are streamed once,
-    if x is smaller or if there is but one row of tiles, whose tasks would be one.
+    Where all of x stays in L1, weights are streamed once if they are more. Otherwise weights that
+    stay near are streamed again for every row of tiles, and others once, if x is smaller or if
+    there is but one row of tiles, whose tasks would be one.
 
     Args:
         work: the layer.
@@ -81,5 +84,6 @@ def order_of(work: Conv, tile: Tile, weight_bytes: int, near_bytes: int) -> Orde
         near_bytes: of the cache that holds them.
     """
     is_far = weight_bytes > max(near_bytes, work.x.nbytes)
+    is_small = work.x.nbytes <= min(_L1_BYTES, weight_bytes)
     is_one_row = work.y.batch * work.y.rows * work.pool[0] <= tile.rows
-    return "channels" if is_far or is_one_row else "rows"
+    return "channels" if is_far or is_small or is_one_row else "rows"

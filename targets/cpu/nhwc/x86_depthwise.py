@@ -16,6 +16,8 @@ import numpy as np
 
 from joulecut.targets.cpu.nhwc.conv import Conv
 from joulecut.targets.cpu.nhwc.depthwise import Filters, depthwise
+from joulecut.targets.cpu.nhwc.vector_ir import name_of
+from joulecut.targets.cpu.nhwc.x86_ends import ALIGNED_STACK
 from joulecut.targets.cpu.nhwc.x86_zips import Zips, madd_zips, vnni_zips
 from joulecut.targets.cpu.script import Array, Step, lines, local
 
@@ -117,8 +119,11 @@ def _filters(work: Conv, zips: Zips) -> Filters:
         return room
 
     most = max(across(columns - 1)) + 1
-    room = local("zs", (most * len(rows.groups) * width,), zips.zipped)
-    texts = (zips.zip, zips.dot)
+    room = lines(
+        f'T.evaluate(T.call_extern("int32", "{name_of(ALIGNED_STACK)}"))',
+        local("zs", (most * len(rows.groups) * width,), zips.zipped),
+    )
+    texts = (ALIGNED_STACK, zips.zip, zips.dot)
     shape = (lanes, len(rows.taps), columns)
     return Filters(*shape, pack, sums, room, texts, zips.ends, zips.order)
 

@@ -22,6 +22,20 @@ _BYTES = {
 _NEAREST_EVEN = 8
 
 
+ALIGNED_STACK = function(
+    "i32",
+    "jc_align_stack",
+    "",
+    "%a = alloca <64 x i8>, align 64",
+    'call void asm sideeffect "", "r"(ptr %a)',
+    "ret i32 0",
+)
+"""`jc_align_stack()`: registers that do not suffice go to whole lines of the stack in the kernel.
+
+LLVM decides so before it knows how many do not suffice, and lets them straddle lines otherwise.
+"""
+
+
 def late_load(lanes: int, element: str = "float") -> str:
     """`jc_late_L_T(at)`: a vector, loaded here: nothing tells LLVM that `at` is what it was."""
     kind = f"<{lanes} x {element}>"

@@ -56,7 +56,7 @@ def candidates(work: Conv, kernels: Kernels) -> dict[Choice, float]:
 def tasks(work: Conv, family: Family, tile: Tile) -> int:
     """Parts of the kernel that may run at the same time."""
     rows = work.y.batch * -(-work.y.rows // (tile.rows // work.pool[0]))
-    if tile.order == "rows":
+    if tile.order == "rows" and work.group > 1:
         return rows
     return rows * work.group * sum(span.count for span in _channels(work, family, tile))
 
