@@ -30,7 +30,7 @@ from bench_row import (
     Row,
     document,
 )
-from bench_tables import show_layers, show_sizes, show_speed, show_threads
+from bench_tables import show_layers, show_peak, show_sizes, show_speed, show_threads
 from built_network import Built, best_target, built, team_call
 from interleaved import Timing, interleaved
 from peers.masked_cpu import is_masked, run_masked
@@ -41,6 +41,8 @@ from vnni_peak import Peak, vnni_peak
 import joulecut as jc
 from joulecut.cli.doctor import machine_line
 from joulecut.compiler.errors import ConfigError, DeviceError, JoulecutError
+from joulecut.compiler.graph import Graph, int_of, shape_of
+from joulecut.compiler.layers import layers
 from joulecut.targets.base import Target
 
 FLAGS = ("avx2", "avx_vnni", "avx512f", "avx512_vnni", "amx_int8")  # those that matter
@@ -83,6 +85,7 @@ def _bench(options: argparse.Namespace) -> list[dict[str, Any]]:
             console.print(f"timed {network.name}: {blocks} rounds")
     documents = [document(row) for row in rows]
     show_speed(console, documents)
+    show_peak(console, documents)
     show_threads(console, documents)
     show_sizes(console, documents, library_bytes())
     if options.layers:
@@ -175,9 +178,7 @@ def _measured(
     clock = time.thread_time if options.cpu_time else time.perf_counter
     times = interleaved(calls, options.seconds, clock=clock)
     best = theirs[min(theirs, key=lambda form: times[form].minimum)]
-    layers: list[dict[str, Any]] = []
-    if ours is not None and options.layers:
-        layers = list(_layers(ours))
+    by_layer = [] if ours is None else list(_layers(ours, input_channels(network.graph())))
     return Row(
         network=network,
         times=times,
@@ -186,7 +187,7 @@ def _measured(
         clock_hz=None if peak is None else peak.cycles / times[CLOCK].minimum,
         build=None if ours is None else _facts(ours),
         model_bytes=min(theirs.values(), key=lambda peer: peer.model_bytes).model_bytes,
-        layers=layers,
+        layers=by_layer,
     )
 
 
@@ -244,16 +245,30 @@ def _two_threads(
         return interleaved({OURS: call, **theirs, **alone}, seconds, rest_s=SPINNING_ENDS_S)
 
 
-def _layers(ours: Built) -> Iterator[dict[str, Any]]:
-    macs = {layer.name: layer.macs for layer in ours.part.layers}
+def _layers(ours: Built, channels: dict[str, int]) -> Iterator[dict[str, Any]]:
+    built_layers = {layer.name: layer for layer in ours.part.layers}
     for layer in ours.profile(LAYER_REPEATS).layers:
+        made = built_layers[layer.name]
         yield {
+            "channels": max((channels.get(name, 0) for name in made.layers), default=0),
             "name": layer.name,
             "kind": layer.kind,
-            "macs": macs[layer.name],
+            "macs": made.macs,
             "ns_min": layer.quantities["time_min"].value,
             "ns_median": layer.quantities["time_median"].value,
         }
+
+
+def input_channels(graph: Graph) -> dict[str, int]:
+    """Channels that every output sums over, by layer; none for depthwise and other layers."""
+    found: dict[str, int] = {}
+    for layer in layers(graph):
+        node = layer.nodes[0]
+        if node.op_type == "Conv" and int_of(node, "group", 1) == 1:
+            found[layer.name] = shape_of(layer.inputs[0])[1]
+        elif node.op_type == "MatMul":
+            found[layer.name] = shape_of(layer.inputs[0])[-1]
+    return found
 
 
 def _facts(ours: Built) -> dict[str, Any]:

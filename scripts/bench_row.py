@@ -26,7 +26,7 @@ class Row:
         clock_hz: of the core in the fastest block.
         build: facts of our build; None if it was not built.
         model_bytes: of the smallest of onnxruntime's forms.
-        layers: of our build, nanoseconds by name; empty unless wanted.
+        layers: of our build, with nanoseconds; empty if it was not built.
     """
 
     network: BenchNetwork

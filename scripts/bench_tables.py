@@ -13,6 +13,7 @@ from rich.table import Table
 Document = dict[str, Any]
 
 _NONE = "-"
+_MANY_CHANNELS, _GOOD_SHARE = 16, 0.8
 
 
 def show_speed(console: Console, documents: Sequence[Document]) -> None:
@@ -91,6 +92,28 @@ def show_sizes(console: Console, documents: Sequence[Document], engine_bytes: in
     columns += ["our library B", "their model B"]
     _show(console, "building and sizes (measured)", columns, rows)
     console.print(f"onnxruntime's libraries: {engine_bytes:,} B; ours need libc only")
+
+
+def show_peak(console: Console, documents: Iterable[Document]) -> None:
+    """How near layers come to the processor's peak that have enough channels to fill its lanes."""
+    rows: list[list[str]] = []
+    for each in documents:
+        peak = each["peak_products_per_s"]
+        many = [one for one in each["layers"] if one["channels"] >= _MANY_CHANNELS]
+        seconds = [1e-9 * one["ns_min"] for one in many]
+        if not peak or not many or not min(seconds):
+            continue
+        macs = [one["macs"] for one in many]
+        shares = [m / s / peak for m, s in zip(macs, seconds, strict=True)]
+        good = [m for m, share in zip(macs, shares, strict=True) if share >= _GOOD_SHARE]
+        row = [each["name"], f"{len(many)}", f"{sum(macs) / sum(seconds) / peak:.0%}"]
+        row += [f"{min(shares):.0%} to {max(shares):.0%}", f"{sum(good) / sum(macs):.0%}"]
+        rows.append(row)
+    if rows:
+        columns = ["network", "layers", "of the peak", "the least, the best"]
+        columns.append(f"MAC in layers at {_GOOD_SHARE:.0%} or more")
+        title = f"layers of {_MANY_CHANNELS} channels or more, fastest runs (measured)"
+        _show(console, title, columns, rows)
 
 
 def show_layers(console: Console, documents: Iterable[Document]) -> None:

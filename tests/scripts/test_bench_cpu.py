@@ -103,6 +103,9 @@ def row(script: Any, *, built: bool) -> Any:
     build: dict[str, Any] = {"seconds": 1.5, "arena_bytes": 64, "arena_bound_bytes": 32}
     build |= {"text_bytes": 1000, "constant_bytes": 2000, "library_bytes": 5000}
     layer = {"name": "conv", "kind": "Conv", "macs": 9000, "ns_min": 90.0, "ns_median": 99.0}
+    wide = {**layer, "name": "wide", "channels": 16, "macs": 300_000, "ns_min": 1000.0}
+    wider = {**wide, "name": "wider", "macs": 540_000}
+    layer["channels"] = 15
     return bench.Row(
         network=network,
         times=times,
@@ -111,7 +114,7 @@ def row(script: Any, *, built: bool) -> Any:
         clock_hz=3e9 if built else None,
         build=build if built else None,
         model_bytes=7000,
-        layers=[layer] if built else [],
+        layers=[layer, wide, wider] if built else [],
     )
 
 
@@ -133,6 +136,7 @@ def shown(script: Any, *, built: bool) -> str:
     console = Console(width=170, file=io.StringIO())
     documents = [script("bench_row").document(row(script, built=built))]
     tables.show_speed(console, documents)
+    tables.show_peak(console, documents)
     tables.show_threads(console, documents)
     tables.show_sizes(console, documents, 60_000_000)
     tables.show_layers(console, documents)
@@ -144,7 +148,7 @@ def test_tables_show_what_was_measured(script: Any):
     text = shown(script, built=True)
     for cell in (
         "10.0 / 15.0", "20.0 / 55.0", "qlinear", "0.500 / 0.375", "300 / 150", "50% / 25%",
-        "2.0 / 2.5", "1,000", "60,000,000", "100",
+        "2.0 / 2.5", "1,000", "60,000,000", "100", "70%", "50% to 90%", "64%",
     ):  # fmt: skip
         assert cell in text
     assert text.count("(measured") >= 5
