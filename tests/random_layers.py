@@ -154,7 +154,7 @@ def add(cases: Cases) -> ir.Value:
     inputs = [_plane(cases, channels, size) for _ in range(_integer(cases, 2, 3))]
     factors = [
         cases.constant(cases.rng.uniform(0.1, 0.9, count).astype(np.float32))
-        for count in (cases.rng.choice([1, channels]) for _ in inputs)
+        for count in (int(cases.rng.choice([1, channels])) for _ in inputs)
     ]
     attributes = {
         "axis": 1,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -95,8 +94,8 @@ def run_step(
         for name in names:
             array = buffers[name] if name in buffers else step.args[int(name)].source
             file.write(np.ascontiguousarray(array).tobytes())
-    emulator = [] if target.arch == "x86_64" else [shutil.which(target.emulator.program)]
-    prefix = [*emulator, "-cpu", target.emulator.cpu] if emulator else []
+    emulated = target.arch != "x86_64"
+    prefix = [target.emulator.program, "-cpu", target.emulator.cpu] if emulated else []
     subprocess.run([*prefix, program, folder / "in", folder / "out"], check=True)
     raw, found = (folder / "out").read_bytes(), Arrays()
     for name in names:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ os.environ.setdefault("TVM_NUM_THREADS", "1")  # read when the library is loaded
 
 
 @contextmanager
-def _without_torch() -> Iterator[None]:
+def _without_torch() -> Generator[None]:
     """TVM imports torch if it can, for arrays that we never hand over: two thirds of its time."""
     if "torch" in sys.modules:
         yield

@@ -13,7 +13,7 @@ from joulecut.compiler.graph import Graph, input_specs
 from joulecut.compiler.load import load
 from joulecut.compiler.pipeline import pipeline
 from joulecut.compiler.reference import trace
-from joulecut.targets.base import target, targets
+from joulecut.targets.base import Target, target, targets
 from joulecut.targets.devices.native import native_arch, runs_here
 
 FOLDER = Path(__file__).parents[2] / "out" / "bench"
@@ -53,7 +53,7 @@ def builder(tmp_path_factory: pytest.TempPathFactory) -> Builder:
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("place", targets(), ids=lambda place: place.name)
 @pytest.mark.parametrize("name", NETWORKS)
-def test_every_layer(name: str, place, builder: Builder, tmp_path: Path) -> None:
+def test_every_layer(name: str, place: Target, builder: Builder, tmp_path: Path) -> None:
     require_tools(place)
     if place.arch == native_arch() and not runs_here(place):
         pytest.skip(f"this processor lacks what {place.name} needs, and QEMU does, too")

@@ -20,10 +20,11 @@ from integer_graphs import NETWORKS, feeds, random_graph
 from joulecut.compiler.errors import DeviceError, UnsupportedError
 from joulecut.compiler.graph import Graph
 from joulecut.compiler.layers import Layer, layers
-from joulecut.targets.base import target
+from joulecut.targets.base import Target, target
 from joulecut.targets.cpu.build import FILES, build_part, tiling_of
 from joulecut.targets.cpu.cache import llvm_target
 from joulecut.targets.cpu.lower import lower
+from joulecut.targets.cpu.script import Step
 
 X86 = target("x86_64")
 
@@ -127,13 +128,20 @@ def test_weights_are_stored_in_bytes(builder: Builder) -> None:
     assert 2 * weights <= wide.weight_bytes < 2.3 * weights
 
 
+def last_step(layer: Layer, place: Target) -> Step:
+    """The kernel that ends a layer."""
+    step = lower(layer, tiling_of(place)).steps[-1]
+    assert isinstance(step, Step)
+    return step
+
+
 def test_accumulators_are_integers_of_8_bit_operands() -> None:
     """No kernel of a convolution or a product touches a float before its ending."""
     for name in ("digits", "resnet8", "depthwise_separable"):
         for layer in layers(NETWORKS[name]()):
             if layer.nodes[0].op_type not in ("Conv", "MatMul"):
                 continue
-            step = lower(layer, tiling_of(X86)).steps[-1]
+            step = last_step(layer, X86)
             sums = [
                 line for line in step.source.splitlines() if " + " in line and "acc[" in line
             ]
@@ -162,7 +170,7 @@ def test_machine_code_multiplies_integers(arch: str) -> None:
     place = target(arch)
 
     def code(layer: Layer) -> str:
-        step = lower(layer, tiling_of(place)).steps[-1]
+        step = last_step(layer, place)
         return assembly(step.source, step.symbol, llvm_target(place))
 
     for layer in layers(NETWORKS["digits"]()):
@@ -182,7 +190,7 @@ def test_no_fused_multiply_add_in_sums(arch: str) -> None:
 
     place = target(arch)
     (join,) = [layer for layer in layers(NETWORKS["resnet8"]()) if layer.kind == "Conv+Add"][:1]
-    step = lower(join, tiling_of(place)).steps[-1]
+    step = last_step(join, place)
     text = assembly(step.source, step.symbol, llvm_target(place))
     assert not re.search(r"\b(vfn?m(add|sub)\w*|fn?m(add|sub)(\.s)?|fml[as])\b", text)
     guard = "T.max(T.cast("  # without it LLVM does fuse, so that this test means something

@@ -118,7 +118,7 @@ class _Kernel:
         self.channels = spans(self.blocks, 1 if family.program else tile.blocks)
         self.row_tiles = -(-work.y.rows // self.rows)
         _, segments, length = work.stretches.shape
-        self.steps = -(-length // family.granule)
+        self.steps: int = -(-length // family.granule)
         self.block_weights = segments * self.steps * family.lanes * family.granule
         self.programs = self._programs()
         if self.programs is not None:
@@ -265,9 +265,9 @@ class _Kernel:
         program, granule = self.family.program, self.family.granule
         if program is None:
             return None
-        offsets = np.arange(self.steps) * granule
+        offsets = np.arange(0, self.steps * granule, granule)
         for count, step in reversed(self.work.segments):
-            offsets = (np.arange(count) * step).reshape(-1, *[1] * offsets.ndim) + offsets
+            offsets = np.add.outer(np.arange(count) * step, offsets)
         offsets = offsets.reshape(-1, self.steps)
         made = [
             program(group, start, offsets)
