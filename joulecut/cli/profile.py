@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from joulecut.cli.devices import DEVICE_HELP
 from joulecut.cli.output import emit, errors, table, verb
 from joulecut.compiler.errors import ConfigError
 
@@ -15,9 +16,7 @@ from joulecut.compiler.errors import ConfigError
 def profile(
     bundle: Annotated[Path, typer.Argument(help="A bundle.")],
     part: Annotated[str, typer.Option(help="edge or cloud.")] = "edge",
-    device: Annotated[
-        str | None, typer.Option(help="local or qemu:ARCH; default: whichever fits.")
-    ] = None,
+    device: Annotated[str | None, typer.Option(help=DEVICE_HELP)] = None,
     energy_table: Annotated[
         str, typer.Option("--energy", help="Energy table: a name or a TOML file.")
     ] = "horowitz_45nm",

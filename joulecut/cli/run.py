@@ -9,6 +9,7 @@ import numpy as np
 import typer
 
 from joulecut.cli.arrays import read_samples
+from joulecut.cli.devices import DEVICE_HELP
 from joulecut.cli.output import emit, errors, progress, table, verb
 from joulecut.compiler.errors import ConfigError
 
@@ -25,9 +26,7 @@ def run(
         ),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Write the outputs here, as .npz.")] = None,
-    edge_device: Annotated[
-        str | None, typer.Option(help="local or qemu:ARCH; default: whichever fits.")
-    ] = None,
+    edge_device: Annotated[str | None, typer.Option(help=DEVICE_HELP)] = None,
     cloud_device: Annotated[str | None, typer.Option(help="The same for the cloud.")] = None,
     batch: Annotated[int, typer.Option(help="Samples that are coded together.")] = 100,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,

@@ -9,6 +9,7 @@ import numpy as np
 import typer
 
 from joulecut.cli.arrays import read_samples
+from joulecut.cli.devices import DEVICES, engines
 from joulecut.cli.output import emit, errors, progress, table, verb
 from joulecut.compiler.errors import ConfigError
 
@@ -17,9 +18,12 @@ from joulecut.compiler.errors import ConfigError
 def verify(
     bundle: Annotated[Path, typer.Argument(help="A bundle.")],
     against: Annotated[
-        str,
-        typer.Option(help="Engines: reference, tvm, onnxrt, local, qemu:ARCH; commas between."),
-    ] = "reference,tvm",
+        list[str] | None,
+        typer.Option(
+            help="Engines, by commas or by the option again: reference, tvm, onnxrt, or a device: "
+            f"{DEVICES}; default: reference,tvm."
+        ),
+    ] = None,
     inputs: Annotated[
         list[Path] | None,
         typer.Option("--input", help="Samples [N, ...] as .npy, one file per input, in order."),
@@ -40,6 +44,7 @@ def verify(
 ) -> None:
     """Compare the built parts with engines, name the first divergent layer, exit 1 if any."""
     from joulecut.compiler.bundle import read_bundle
+    from joulecut.targets.verify import DEFAULT_AGAINST
     from joulecut.targets.verify import verify as verify_bundle
 
     if (baseline or store_baseline) and labels is None:
@@ -47,7 +52,9 @@ def verify(
     held = read_bundle(bundle)
     feeds = read_samples(held, inputs or [])
     with progress("verify") as advance:
-        report = verify_bundle(held, against.split(","), feeds, progress=advance)
+        report = verify_bundle(
+            held, engines(against) if against else DEFAULT_AGAINST, feeds, progress=advance
+        )
     document = report.to_dict()
     top1: float | None = None
     if labels is not None:

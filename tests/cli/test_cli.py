@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ from qdq_models import network, write
 
 from joulecut.compiler.graph import input_specs
 from joulecut.compiler.load import load
+from joulecut.targets.devices.device import GRAMMAR
 
 
 def joulecut(*words: str | Path, expect: int = 0) -> subprocess.CompletedProcess[str]:
@@ -167,6 +169,15 @@ class TestVerify:
         assert found["ok"] is True
         assert {"reference", "tvm", "onnxrt"} <= {each["engine"] for each in found["results"]}
 
+    def test_a_device_brings_its_options_along(self, bundle: Path):
+        given = ("--against", "local,threads=1,reference", "--against", "tvm")
+        found = document("verify", bundle, *given)
+        asked = dict.fromkeys(each["engine"] for each in found["results"])
+        assert list(asked) == ["local,threads=1", "golden", "reference", "tvm"]
+        said = joulecut("verify", bundle, "--against", "reference,local,speed=9", expect=2)
+        assert "engine must be reference, tvm, onnxrt, or a device address" in said.stderr
+        assert "not 'local,speed=9'" in said.stderr
+
     def test_a_changed_byte_is_code_5(self, bundle: Path, tmp_path: Path):
         copy = tmp_path / "copy.bundle"
         subprocess.run(["cp", "-r", bundle, copy], check=True)
@@ -229,6 +240,13 @@ class TestRunAndProfile:
     def test_a_part_must_be_edge_or_cloud(self, bundle: Path):
         said = joulecut("profile", bundle, "--part", "fog", expect=2).stderr
         assert "--part must be edge or cloud, not 'fog'" in said
+
+    @pytest.mark.parametrize("verb", ["verify", "run", "profile"])
+    def test_the_help_names_every_kind_of_device(self, verb: str):
+        said = " ".join(joulecut(verb, "--help").stdout.replace("│", " ").split())
+        kinds = re.findall(r"`([a-z]+(?::(?://)?)?)", GRAMMAR)
+        assert len(kinds) >= 4
+        assert [kind for kind in kinds if kind not in said] == []
 
     def test_an_unknown_device_is_code_2(self, bundle: Path):
         said = joulecut("run", bundle, "--edge-device", "toaster", expect=2).stderr
