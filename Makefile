@@ -6,10 +6,11 @@ BIN := .venv/bin
 CODE := compiler kernels targets hw zoo joulecut/__init__.py joulecut/cli tests scripts setup.py
 
 .DEFAULT_GOAL := help
-.PHONY: help dev demo test test-all test-c check format bench verify-cuts verify-kernels clean
+.PHONY: help dev demo test test-all test-c verify-kernels verify-cuts bench bench-codec bench-cpu
+.PHONY: bench-arm arm-sysroot fuzz check format clean
 
 help: ## list the targets
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 dev: ## create .venv with everything installed, and the Debian packages where that is allowed
 	@scripts/bootstrap
@@ -44,7 +45,11 @@ bench-cpu: dev ## eight built networks beside onnxruntime's best form, in the sa
 
 bench-arm: dev ## instructions on emulated Arm cores beside onnxruntime and LiteRT, cycles by llvm-mca
 	@scripts/bench_setup
+	@PYTHONPATH=scripts $(BIN)/python scripts/arm_sysroot.py || true
 	@PYTHONPATH=scripts $(BIN)/python scripts/bench_arm_networks.py
+
+arm-sysroot: dev ## out/arm_sysroot: onnxruntime and LiteRT for Arm, to run under qemu-user; nothing is installed
+	@PYTHONPATH=scripts $(BIN)/python scripts/arm_sysroot.py
 
 fuzz: dev ## ten minutes of libFuzzer on the codec (FUZZ_SECONDS=600); needs clang
 	@$(BIN)/python scripts/fuzz.py --seconds $(or $(FUZZ_SECONDS),600)
