@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from step_runner import run_step
+from step_runner import run_steps
 
 from joulecut.targets.base import Target
 from joulecut.targets.cpu.epilogue import Integers
@@ -57,30 +58,48 @@ CASES = (
 TILES = (Tile(1, 4, 1), Tile(2, 2, 2, "channels"), Tile(1, 8, 2), Tile(2, 4, 3))
 
 
+Job = tuple[Conv, Tile, Family]
+
+
 def check_conv(
     case: ConvCase, tile: Tile, family: Family, target: Target, folder: Path
 ) -> None:
     """The kernel of a family computes what numpy does, and writes nothing else."""
+    check_jobs([job_of(case, tile, family)], target, folder)
+
+
+def check_tiles(case: ConvCase, family: Family, target: Target, folder: Path) -> None:
+    """The same with every tile."""
+    check_jobs([job_of(case, tile, family) for tile in TILES], target, folder)
+
+
+def job_of(case: ConvCase, tile: Tile, family: Family) -> Job:
+    """A random convolution of that shape."""
     rng = np.random.default_rng([case.channels, case.outputs, tile.columns])
-    check_work(conv_of(case, family, rng), tile, family, target, folder)
+    return conv_of(case, family, rng), tile, family
 
 
-def check_work(work: Conv, tile: Tile, family: Family, target: Target, folder: Path) -> None:
-    """The same for any convolution."""
+def check_jobs(jobs: Sequence[Job], target: Target, folder: Path) -> None:
+    """The same for any convolutions, which one program computes."""
+    given = [_buffers_of(*job) for job in jobs]
+    steps = [conv(work, family, tile_for(work, tile)) for work, tile, family in jobs]
+    made = run_steps(list(zip(steps, given, strict=True)), target, folder)
+    for (work, tile, _), buffers, found in zip(jobs, given, made, strict=True):
+        wanted = buffers[work.y.name].copy()
+        inside(wanted, work.y)[...] = expected_of(work, buffers)
+        wrong = np.count_nonzero(found[work.y.name] != wanted)
+        assert wrong == 0, f"{wrong} of {wanted.size}: {work.weights.shape} {tile}"
+
+
+def _buffers_of(work: Conv, tile: Tile, family: Family) -> dict[str, np.ndarray]:
+    """Random planes to read, and y full of a number that shows what was written."""
     rng = np.random.default_rng([*work.weights.shape, tile.columns])
     low, high = limits(family)
     buffers = {
         plane.name: rng.integers(low, high, plane.size, endpoint=True).astype(plane.dtype)
         for plane in (work.x, *work.operands)
     }
-    expected = expected_of(work, buffers)
-    before = np.full(work.y.size, 77, work.y.dtype)
-    step = conv(work, family, tile_for(work, tile))
-    made = run_step(step, {**buffers, work.y.name: before}, target, folder)[work.y.name]
-    wanted = before.copy()
-    inside(wanted, work.y)[...] = expected
-    wrong = np.count_nonzero(made != wanted)
-    assert wrong == 0, f"{wrong} of {expected.size}: {work.weights.shape} {tile}"
+    return {**buffers, work.y.name: np.full(work.y.size, 77, work.y.dtype)}
 
 
 def limits(family: Family) -> tuple[int, int]:

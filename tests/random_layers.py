@@ -30,6 +30,14 @@ def layers_of(operator: str, outputs: int, seed: int) -> list[Graph]:
     return graphs
 
 
+def one_of_each(seed: int) -> Graph:
+    """A layer of every operator side by side in one graph, so that they build together."""
+    cases = Cases(seed)
+    for draw in OPERATORS.values():
+        draw(cases)
+    return cases.graph()
+
+
 def _integer(cases: Cases, low: int, high: int) -> int:
     return int(cases.rng.integers(low, high + 1))
 

@@ -1,9 +1,9 @@
-"""Runs one kernel of a part by itself, here or under QEMU: buffers in, buffers out."""
+"""Runs kernels of a part by themselves, here or under QEMU: buffers in, buffers out."""
 
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +23,7 @@ _MAIN = """\
 #include <stdio.h>
 #include <stdlib.h>
 #include <stdint.h>
-{declaration}
+{declarations}
 void model_hook(int32_t layer);
 __attribute__((noinline, noclone)) void model_hook(int32_t layer) {{
     __asm__ volatile("" : : "r"(layer) : "memory");
@@ -37,7 +37,7 @@ int main(int argc, char **argv) {{
         if (fread(p[i], 1, sizes[i], in) != sizes[i]) return 3;
     }}
     model_hook(0);
-    {call};
+    {calls}
     model_hook(1);
     FILE *out = fopen(argv[2], "wb");
     for (int i = 0; i < {count}; i++) fwrite(p[i], 1, sizes[i], out);
@@ -46,28 +46,37 @@ int main(int argc, char **argv) {{
 """
 
 
-def build_step(step: Step, target: Target, folder: Path) -> Path:
-    """A static program that runs the kernel once over the buffers in a file."""
+def build_steps(steps: Sequence[Step], target: Target, folder: Path) -> Path:
+    """A static program that runs every kernel once over the buffers in a file."""
     folder.mkdir(parents=True, exist_ok=True)
-    compile_object(step.source, step.symbol, llvm_target(target), folder / "kernel.o")
-    tasks = step.tasks
-    parameters = ["void *"] * len(step.args) + (["int32_t"] * 2 if tasks else [])
-    names = _buffers(step)
-    words = [
-        f"p[{names.index(_key(step, i))}] + {a.offset_bytes}" for i, a in enumerate(step.args)
-    ]
-    words += ["0", str(tasks)] if tasks else []
+    declarations: list[str] = []
+    calls: list[str] = []
+    sizes: list[int] = []
+    sources = {step.symbol: step.source for step in steps}
+    for symbol, source in sources.items():
+        compile_object(source, symbol, llvm_target(target), folder / f"{symbol}.o")
+    for step in steps:
+        names, first = _buffers(step), len(sizes)
+        sizes += [_nbytes(step, name) for name in names]
+        words = [
+            f"p[{first + names.index(_key(step, i))}] + {arg.offset_bytes}"
+            for i, arg in enumerate(step.args)
+        ]
+        parameters = ["void *"] * len(words) + ["int32_t"] * (2 if step.tasks else 0)
+        words += ["0", str(step.tasks)] if step.tasks else []
+        declarations.append(f"extern int32_t {step.symbol}({', '.join(parameters)});")
+        calls.append(f"{step.symbol}({', '.join(words)});")
     text = _MAIN.format(
-        declaration=f"extern int32_t {step.symbol}({', '.join(parameters)});",
-        sizes=", ".join(str(_nbytes(step, name)) for name in names),
-        count=len(names),
+        declarations="\n".join(declarations),
+        sizes=", ".join(map(str, sizes)),
+        count=len(sizes),
         slack=SLACK_BYTES,
-        call=f"{step.symbol}({', '.join(words)})",
+        calls="\n    ".join(calls),
     )
     (folder / "main.c").write_text(text)
     command = [compiler(target), *target.toolchain.cflags, "-O1", "-static", "-w"]
     subprocess.run(
-        [*command, "-o", "model", "main.c", "kernel.o"],
+        [*command, "-o", "model", "main.c", *(f"{symbol}.o" for symbol in sources)],
         cwd=folder,
         check=True,
         capture_output=True,
@@ -75,34 +84,46 @@ def build_step(step: Step, target: Target, folder: Path) -> Path:
     return folder / "model"
 
 
-def run_step(
-    step: Step, buffers: Mapping[str, np.ndarray], target: Target, folder: Path
-) -> Arrays:
-    """The named buffers after the kernel ran; constants come from the step.
+def run_steps(
+    jobs: Sequence[tuple[Step, Mapping[str, np.ndarray]]], target: Target, folder: Path
+) -> list[Arrays]:
+    """The named buffers of each kernel after it ran; constants come from the step.
+
+    One program runs them all, because linking one takes as long as compiling a kernel.
 
     Args:
-        step: one kernel.
-        buffers: by name, of the type and the size that the kernel sees.
-        target: what it is compiled for; other machines are emulated.
+        jobs: kernels, each with buffers by name, of the type and the size that it sees.
+        target: what they are compiled for; other machines are emulated.
         folder: for files.
     """
     if target.arch == native_arch() and not runs_here(target):
         pytest.skip(f"this processor lacks what {target.name} needs, and QEMU does, too")
-    program = build_step(step, target, folder)
-    names = _buffers(step)
+    program = build_steps([step for step, _ in jobs], target, folder)
     with (folder / "in").open("wb") as file:
-        for name in names:
-            array = buffers[name] if name in buffers else step.args[int(name)].source
-            file.write(np.ascontiguousarray(array).tobytes())
+        for step, buffers in jobs:
+            for name in _buffers(step):
+                array = buffers[name] if name in buffers else step.args[int(name)].source
+                file.write(np.ascontiguousarray(array).tobytes())
     emulated = target.arch != "x86_64"
     prefix = [target.emulator.program, "-cpu", target.emulator.cpu] if emulated else []
     subprocess.run([*prefix, program, folder / "in", folder / "out"], check=True)
-    raw, found = (folder / "out").read_bytes(), Arrays()
-    for name in names:
-        nbytes = _nbytes(step, name)
-        if name in buffers:
-            found[name] = np.frombuffer(raw[:nbytes], buffers[name].dtype)
-        raw = raw[nbytes:]
+    raw, found = (folder / "out").read_bytes(), list[Arrays]()
+    for step, buffers in jobs:
+        made = Arrays()
+        for name in _buffers(step):
+            nbytes = _nbytes(step, name)
+            if name in buffers:
+                made[name] = np.frombuffer(raw[:nbytes], buffers[name].dtype)
+            raw = raw[nbytes:]
+        found.append(made)
+    return found
+
+
+def run_step(
+    step: Step, buffers: Mapping[str, np.ndarray], target: Target, folder: Path
+) -> Arrays:
+    """The same for one kernel."""
+    (found,) = run_steps([(step, buffers)], target, folder)
     return found
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from nhwc_cases import CASES, TILES, ConvCase, check_conv, check_work, conv_of
+from nhwc_cases import CASES, ConvCase, check_jobs, check_tiles, conv_of, job_of
 
 from joulecut.targets.base import target
 from joulecut.targets.cpu.nhwc.avx2 import AVX2, tile_of
@@ -27,20 +27,19 @@ AROUND = (
 
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_convolutions(case: ConvCase, tmp_path: Path) -> None:
-    for i, tile in enumerate(TILES):
-        check_conv(case, tile, AVX2, target("x86_64"), tmp_path / str(i))
+    check_tiles(case, AVX2, target("x86_64"), tmp_path)
 
 
-@pytest.mark.parametrize("case", AROUND, ids=str)
-def test_around_granules_blocks_and_units(case: ConvCase, tmp_path: Path) -> None:
-    check_conv(case, Tile(1, 8, 1), AVX2, target("x86_64"), tmp_path)
+def test_around_granules_blocks_and_units(tmp_path: Path) -> None:
+    jobs = [job_of(case, Tile(1, 8, 1), AVX2) for case in AROUND]
+    check_jobs(jobs, target("x86_64"), tmp_path)
 
 
-@pytest.mark.parametrize("weight", [-128, -127, 0, 127])
-def test_largest_sums(weight: int, tmp_path: Path) -> None:
+def test_largest_sums(tmp_path: Path) -> None:
     work = conv_of(ConvCase(channels=64), AVX2, np.random.default_rng(0))
-    alike = replace(work, weights=np.full_like(work.weights, weight))
-    check_work(alike, Tile(1, 4, 1), AVX2, target("x86_64"), tmp_path)
+    alike = [np.full_like(work.weights, weight) for weight in (-128, -127, 0, 127)]
+    jobs = [(replace(work, weights=each), Tile(1, 4, 1), AVX2) for each in alike]
+    check_jobs(jobs, target("x86_64"), tmp_path)
 
 
 def test_integers_beyond_16_bits_are_clamped_as_reals(tmp_path: Path) -> None:
@@ -48,14 +47,9 @@ def test_integers_beyond_16_bits_are_clamped_as_reals(tmp_path: Path) -> None:
     (first, *others) = work.endings
     steep = replace(first.terms[0], multiplier=100 * first.terms[0].multiplier)
     steeper = replace(work, endings=(replace(first, terms=(steep,)), *others))
-    check_work(steeper, Tile(1, 4, 1), AVX2, target("x86_64"), tmp_path)
-    check_work(
-        replace(steeper, endings=steeper.endings[:1], operands=()),
-        Tile(1, 4, 1),
-        AVX2,
-        target("x86_64"),
-        tmp_path / "alone",
-    )
+    alone = replace(steeper, endings=steeper.endings[:1], operands=())
+    jobs = [(each, Tile(1, 4, 1), AVX2) for each in (steeper, alone)]
+    check_jobs(jobs, target("x86_64"), tmp_path)
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 12), st.integers(1, 40), st.floats(1, 300))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from nhwc_cases import CASES, TILES, ConvCase, check_conv
+from nhwc_cases import CASES, ConvCase, check_tiles
 
 from joulecut.targets.base import target
 from joulecut.targets.cpu.nhwc.vnni import VNNI512
@@ -13,5 +13,4 @@ from joulecut.targets.cpu.nhwc.vnni import VNNI512
 
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_vnni512(case: ConvCase, tmp_path: Path) -> None:
-    for i, tile in enumerate(TILES):
-        check_conv(case, tile, VNNI512, target("x86_64_vnni"), tmp_path / str(i))
+    check_tiles(case, VNNI512, target("x86_64_vnni"), tmp_path)

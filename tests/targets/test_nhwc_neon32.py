@@ -10,13 +10,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 from built_bundles import need_target
-from nhwc_cases import CASES, TILES, ConvCase, check_conv, conv_of, expected_of, inside
-from step_runner import Arrays, run_step
+from nhwc_cases import (
+    CASES,
+    TILES,
+    ConvCase,
+    check_conv,
+    check_jobs,
+    conv_of,
+    expected_of,
+    inside,
+    job_of,
+)
+from step_runner import Arrays, run_step, run_steps
 
 from joulecut.targets.base import Target, target
 from joulecut.targets.cpu.epilogue import Integers
 from joulecut.targets.cpu.nhwc.arm32 import walk
-from joulecut.targets.cpu.nhwc.conv import conv
+from joulecut.targets.cpu.nhwc.conv import Conv, conv
 from joulecut.targets.cpu.nhwc.ending import Ending
 from joulecut.targets.cpu.nhwc.family import Family
 from joulecut.targets.cpu.nhwc.neon32 import (
@@ -28,6 +38,7 @@ from joulecut.targets.cpu.nhwc.neon32 import (
     family_of,
 )
 from joulecut.targets.cpu.nhwc.tile import Tile
+from joulecut.targets.cpu.script import Step
 
 FEW = Tile(1, 4, 1)
 BOTH, SAFE = [NEON32, NEON32_HALF], [NEON32_SAFE, NEON32_HALF_SAFE]
@@ -47,24 +58,23 @@ def board() -> Target:
 @pytest.mark.parametrize("case", CASES, ids=str)
 @pytest.mark.parametrize("family", BOTH, ids=NAME)
 def test_convolutions(case: ConvCase, family: Family, board: Target, tmp_path: Path) -> None:
-    for i, tile in enumerate(TILES):
-        check_conv(case, tile, family, board, tmp_path / str(i))
+    """Each family with every second tile: the first where the other one has the second."""
+    first = (CASES.index(case) + BOTH.index(family)) % 2
+    check_jobs([job_of(case, tile, family) for tile in TILES[first::2]], board, tmp_path)
 
 
 @pytest.mark.tool
 @pytest.mark.parametrize("family", BOTH, ids=NAME)
 def test_lengths(family: Family, board: Target, tmp_path: Path) -> None:
-    for channels in LENGTHS:
-        case = replace(DENSE, channels=channels, outputs=5, size=(1, 3))
-        check_conv(case, FEW, family, board, tmp_path / str(channels))
+    cases = [replace(DENSE, channels=count, outputs=5, size=(1, 3)) for count in LENGTHS]
+    check_jobs([job_of(case, FEW, family) for case in cases], board, tmp_path)
 
 
 @pytest.mark.tool
 @pytest.mark.parametrize("family", BOTH, ids=NAME)
 def test_outputs(family: Family, board: Target, tmp_path: Path) -> None:
-    for outputs in OUTPUTS:
-        case = replace(DENSE, channels=19, outputs=outputs)
-        check_conv(case, FEW, family, board, tmp_path / str(outputs))
+    cases = [replace(DENSE, channels=19, outputs=count) for count in OUTPUTS]
+    check_jobs([job_of(case, FEW, family) for case in cases], board, tmp_path)
 
 
 @pytest.mark.tool
@@ -77,8 +87,7 @@ def test_loops_over_kernels(family: Family, board: Target, tmp_path: Path) -> No
         ConvCase(channels=100, outputs=6, kernel=(7, 1), pads=(3, 0), size=(4, 3)),
         ConvCase(channels=250, outputs=6, kernel=(3, 3), dilations=(2, 1), pads=(2, 1)),
     )
-    for i, case in enumerate(cases):
-        check_conv(case, FEW, family, board, tmp_path / str(i))
+    check_jobs([job_of(case, FEW, family) for case in cases], board, tmp_path)
 
 
 @pytest.mark.tool
@@ -103,6 +112,7 @@ def test_saturation(family: Family, board: Target, tmp_path: Path) -> None:
     """Reals inside and outside 16 bits; zero points and bounds of every kind."""
     case = ConvCase(channels=8, outputs=20, size=(3, 4))
     targets = [(0, -128, 127), (-3, -100, 90), (-128, -128, 127), (127, -128, 127)]
+    works, jobs = list[Conv](), list[tuple[Step, Arrays]]()
     for i, (scale, (zero_point, low, high)) in enumerate(product((1, 900), targets)):
         work = conv_of(case, family, np.random.default_rng(i))
         (term,) = work.endings[0].terms
@@ -113,17 +123,19 @@ def test_saturation(family: Family, board: Target, tmp_path: Path) -> None:
         x = rng.integers(-128, 127, work.x.size, endpoint=True).astype(np.int8)
         step = conv(work, family, FEW)
         assert ("jc_int8" in step.source) == (scale == 1)
-        buffers: Arrays = {"x": x, "y": np.zeros(work.y.size, np.int8)}
-        made = run_step(step, buffers, board, tmp_path / str(i))["y"]
-        np.testing.assert_array_equal(inside(made, work.y), expected_of(work, buffers))
+        works.append(work)
+        jobs.append((step, {"x": x, "y": np.zeros(work.y.size, np.int8)}))
+    found = run_steps(jobs, board, tmp_path)
+    for work, (_, buffers), made in zip(works, jobs, found, strict=True):
+        np.testing.assert_array_equal(inside(made["y"], work.y), expected_of(work, buffers))
 
 
 @pytest.mark.tool
 @pytest.mark.parametrize("family", SAFE, ids=NAME)
 def test_safe_families(family: Family, board: Target, tmp_path: Path) -> None:
-    for i, case in enumerate((CASES[0], CASES[1], CASES[4], CASES[9])):
-        for j, tile in enumerate(TILES[:2]):
-            check_conv(case, tile, family, board, tmp_path / f"{i}{j}")
+    cases = (CASES[0], CASES[1], CASES[4], CASES[9])
+    jobs = [job_of(case, tile, family) for case, tile in product(cases, TILES[:2])]
+    check_jobs(jobs, board, tmp_path)
 
 
 CHOICES = (

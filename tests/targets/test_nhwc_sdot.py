@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from built_bundles import need_target
-from nhwc_cases import CASES, TILES, ConvCase, check_conv
+from nhwc_cases import CASES, ConvCase, check_jobs, check_tiles, job_of
 
 from joulecut.targets.base import target
 from joulecut.targets.cpu.nhwc.sdot import SDOT
@@ -24,12 +24,11 @@ WIDTHS = tuple(replace(ONE_TAP, outputs=o) for o in (1, 7, 8, 9, 15, 17, 31, 33)
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_convolutions(case: ConvCase, tmp_path: Path) -> None:
     need_target(BOARD)
-    for i, tile in enumerate(TILES):
-        check_conv(case, tile, SDOT, target(BOARD), tmp_path / str(i))
+    check_tiles(case, SDOT, target(BOARD), tmp_path)
 
 
 @pytest.mark.tool
-@pytest.mark.parametrize("case", LENGTHS + WIDTHS, ids=str)
-def test_around_words_and_vectors(case: ConvCase, tmp_path: Path) -> None:
+def test_around_words_and_vectors(tmp_path: Path) -> None:
     need_target(BOARD)
-    check_conv(case, Tile(1, 8, 1), SDOT, target(BOARD), tmp_path)
+    jobs = [job_of(case, Tile(1, 8, 1), SDOT) for case in LENGTHS + WIDTHS]
+    check_jobs(jobs, target(BOARD), tmp_path)

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 import pytest
 from built_bundles import need_target
-from nhwc_cases import CASES, TILES, ConvCase, check_conv, conv_of, expected_of, inside
+from nhwc_cases import (
+    CASES,
+    TILES,
+    ConvCase,
+    Job,
+    check_jobs,
+    conv_of,
+    expected_of,
+    inside,
+    job_of,
+)
 from step_runner import run_step
 
 from joulecut.targets.base import target
@@ -40,34 +52,37 @@ SHAPES = (
 )
 
 
-def check(case: ConvCase, tile: Tile, family: Family, folder: Path) -> None:
-    """A kernel for the core that its order is meant for."""
-    board = "cortex_a72" if "ahead" in family.name else "cortex_a53"
-    need_target(board)
-    check_conv(case, tile, family, target(board), folder)
+def check(jobs: Sequence[Job], folder: Path) -> None:
+    """Every kernel for the core that its order is meant for."""
+    for board, ahead in (("cortex_a53", False), ("cortex_a72", True)):
+        need_target(board)
+        here = [job for job in jobs if ("ahead" in job[2].name) == ahead]
+        if here:
+            check_jobs(here, target(board), folder / board)
 
 
 @pytest.mark.tool
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_convolutions(case: ConvCase, tmp_path: Path) -> None:
-    for i, tile in enumerate(TILES):
-        check(case, tile, FAMILIES[i], tmp_path / str(i))
+    check([job_of(case, *pair) for pair in zip(TILES, FAMILIES, strict=True)], tmp_path)
 
 
 @pytest.mark.tool
-@pytest.mark.parametrize("case", LENGTHS + WIDTHS + LOOPS, ids=str)
-def test_around_pairs_and_vectors(case: ConvCase, tmp_path: Path) -> None:
-    for i in range(2):
-        family = FAMILIES[(case.channels + case.outputs) % 2 * 2 + i]
-        check(case, Tile(1, 4, 2), family, tmp_path / str(i))
+@pytest.mark.parametrize("cases", [LENGTHS, WIDTHS + LOOPS], ids=["lengths", "widths, loops"])
+def test_around_pairs_and_vectors(cases: Sequence[ConvCase], tmp_path: Path) -> None:
+    families = [FAMILIES[(case.channels + case.outputs) % 2 * 2 :][:2] for case in cases]
+    jobs = [
+        job_of(case, Tile(1, 4, 2), family)
+        for case, both in zip(cases, families, strict=True)
+        for family in both
+    ]
+    check(jobs, tmp_path)
 
 
 @pytest.mark.tool
-@pytest.mark.parametrize("tile", SHAPES, ids=str)
-def test_shapes_of_blocks(tile: Tile, tmp_path: Path) -> None:
+def test_shapes_of_blocks(tmp_path: Path) -> None:
     case = ConvCase(channels=6, outputs=64, size=(3, 9))
-    for family in (SMULL, SMULL_SAFE):
-        check(case, tile, family, tmp_path / family.name)
+    check([job_of(case, *pair) for pair in product(SHAPES, (SMULL, SMULL_SAFE))], tmp_path)
 
 
 @pytest.mark.tool

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from nhwc_cases import ConvCase, check_conv, check_work, conv_of
+from nhwc_cases import ConvCase, check_jobs, conv_of, job_of
 
 from joulecut.targets.base import target
 from joulecut.targets.cpu.nhwc.tile import Tile
@@ -21,15 +21,16 @@ AROUND = (
 )
 
 
-@pytest.mark.parametrize("case", AROUND, ids=str)
-def test_around_granules_blocks_and_units(case: ConvCase, tmp_path: Path) -> None:
-    check_conv(case, Tile(1, 7, 2), VNNI512, target("x86_64_vnni"), tmp_path)
+def test_around_granules_blocks_and_units(tmp_path: Path) -> None:
+    jobs = [job_of(case, Tile(1, 7, 2), VNNI512) for case in AROUND]
+    check_jobs(jobs, target("x86_64_vnni"), tmp_path)
 
 
-@pytest.mark.parametrize("tile", [Tile(1, 30, 1), Tile(2, 7, 2), Tile(1, 6, 4)], ids=str)
-def test_tiles_that_fill_the_registers(tile: Tile, tmp_path: Path) -> None:
+def test_tiles_that_fill_the_registers(tmp_path: Path) -> None:
     case = ConvCase(channels=32, outputs=64, size=(4, 44))
-    check_conv(case, tile, VNNI512, target("x86_64_vnni"), tmp_path)
+    tiles = (Tile(1, 30, 1), Tile(2, 7, 2), Tile(1, 6, 4))
+    jobs = [job_of(case, tile, VNNI512) for tile in tiles]
+    check_jobs(jobs, target("x86_64_vnni"), tmp_path)
 
 
 @pytest.mark.parametrize("columns", [9, 16], ids=str)
@@ -40,10 +41,9 @@ def test_integers_beyond_16_bits_are_clamped_as_reals(columns: int, tmp_path: Pa
     steep = replace(first.terms[0], multiplier=100 * first.terms[0].multiplier)
     steeper = replace(work, endings=(replace(first, terms=(steep,)), *others))
     tiles = (Tile(1, 8, 1), Tile(1, 2, 1))
-    for i, tile in enumerate(tiles):
-        check_work(steeper, tile, VNNI512, target("x86_64_vnni"), tmp_path / str(i))
     alone = replace(steeper, endings=steeper.endings[:1], operands=())
-    check_work(alone, tiles[0], VNNI512, target("x86_64_vnni"), tmp_path / "alone")
+    jobs = [(steeper, tile, VNNI512) for tile in tiles] + [(alone, tiles[0], VNNI512)]
+    check_jobs(jobs, target("x86_64_vnni"), tmp_path)
 
 
 @pytest.mark.parametrize(
