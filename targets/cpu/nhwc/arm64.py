@@ -26,10 +26,10 @@ from joulecut.targets.cpu.nhwc.tile import Tile
 from joulecut.targets.cpu.nhwc.tiling import Cycles, cheapest, order_of
 
 # Pixels and vectors of eight channels: two registers of sums for each, and room for x and weights.
-_SDOT_SIZES = ((9, 1), (6, 2), (4, 3), (3, 4), (2, 5), (2, 6), (1, 12))
+_SDOT_SIZES = ((10, 1), (6, 2), (4, 3), (3, 4), (2, 5), (2, 6), (1, 12))
 _SMULL_SIZES = ((9, 1), (4, 2), (3, 3), (2, 4), (1, 5), (1, 6), (1, 8))
 _NEAR_BYTES = 256 << 10  # of an L2 of 512 KiB
-_TILE, _PIXEL, _STRETCH, _STORED = 20, 2, 4, 10  # instructions
+_TILE, _PIXEL, _STRETCH, _TURN, _STORED = 20, 2, 4, 4, 10  # instructions
 _VECTORS_OF_SUMS = 2
 
 
@@ -38,12 +38,16 @@ def sdot_tile(work: Conv) -> Tile:
     _, segments, length = work.stretches.shape
     whole, rest = divmod(-(-length // sdot.GRANULE), sdot.WORDS)
 
+    def statement(pixels: int, vectors: int) -> float:
+        word = vectors + _VECTORS_OF_SUMS * pixels * vectors  # two registers of weights at once
+        turns = whole * (sdot.WORDS * word + pixels + _TURN)
+        return segments * (turns + (rest * word + pixels if rest else 0) + _STRETCH)
+
     def cost(rows: int, columns: int, blocks: int) -> float:
         pixels = rows * columns * work.pool[0] * work.pool[1]
-        word = blocks + _VECTORS_OF_SUMS * pixels * blocks  # two vectors of weights in one load
-        turn = sdot.WORDS * word + pixels + 3
-        stretch = whole * turn + (rest * word + pixels if rest else 0) + _STRETCH
-        return segments * stretch + _around(work, rows * columns, pixels, blocks)
+        parts = sdot.statements(pixels, blocks)
+        sums = sum(statement(len(some), len(vectors)) for some, vectors in parts)
+        return sums + _around(work, rows * columns, pixels, blocks)
 
     return _cheapest(work, _SDOT_SIZES, cost)
 

@@ -1,87 +1,195 @@
 """Arm cores with dot products: four sums of four products of int8 in one instruction, exact.
 
 `sdot` by element multiplies 4 channels x 4 products with one word of a register, so 16 bytes of
-a pixel are loaded at once and used word by word. LLVM folds the broadcast of the word into the
-instruction where it is the last operand.
+a pixel are loaded at once and used word by word.
+
+LLVM orders such instructions to save registers: what a core that runs in order needs next is
+loaded too late. So the sums of a few pixels are one assembly statement, which loads the weights
+of two vectors of channels while it multiplies with those before.
 """
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 
+from joulecut.targets.cpu.nhwc.arm64_asm import REGISTERS, VECTOR, Statement, from_bias
 from joulecut.targets.cpu.nhwc.arm64_ends import ENDS
 from joulecut.targets.cpu.nhwc.family import Family, Reduction, packed
-from joulecut.targets.cpu.nhwc.vector_ir import function, mask
-from joulecut.targets.cpu.script import lines, local, nest
+from joulecut.targets.cpu.nhwc.vector_ir import name_of
+from joulecut.targets.cpu.script import lines
 
 LANES, GRANULE = 8, 4
-_WIDTH = LANES * GRANULE
 WORDS = 4  # granules that are loaded at once
-_SDOT = "llvm.aarch64.neon.sdot.v4i32.v16i8"
+_WIDTH = LANES * GRANULE  # bytes of the weights of a vector of channels
+_MOST_VECTORS = 12  # of one pixel, that the registers hold
+_LONGEST = 4095  # bytes, that an instruction moves a pointer
+_FARTHEST = 1008  # bytes from a pointer, that a load of two registers reaches
 
 
-def _dot(word: int) -> str:
-    """`jc_dotN(acc, w, x)`: 8 channels meet word N of x."""
-    body = [
-        "%xw = bitcast <16 x i8> %x to <4 x i32>",
-        f"%xs = shufflevector <4 x i32> %xw, <4 x i32> poison, {mask([word] * 4)}",
-        "%xb = bitcast <4 x i32> %xs to <16 x i8>",
-    ]
-    for half in range(2):
-        a, w = (mask(range(size * half, size * half + size)) for size in (4, 16))
-        sums = f"(<4 x i32> %a{half}, <16 x i8> %w{half}, <16 x i8> %xb)"
-        body += [
-            f"%a{half} = shufflevector <8 x i32> %a, <8 x i32> poison, {a}",
-            f"%w{half} = shufflevector <32 x i8> %w, <32 x i8> poison, {w}",
-            f"%r{half} = call <4 x i32> @{_SDOT}{sums}",
-        ]
-    body += [
-        f"%r = shufflevector <4 x i32> %r0, <4 x i32> %r1, {mask(range(8))}",
-        "ret <8 x i32> %r",
-    ]
-    parameters = "<8 x i32> %a, <32 x i8> %w, <16 x i8> %x"
-    return function("<8 x i32>", f"jc_dot{word}", parameters, *body)
+def pixels_of(vectors: int) -> int:
+    """Pixels whose sums fit in registers, with x and the weights of a vector of channels."""
+    return (REGISTERS - 2) // (2 * vectors + 1)
 
 
-_INTRINSICS = f"declare <4 x i32> @{_SDOT}(<4 x i32>, <16 x i8>, <16 x i8>)\n" + "".join(
-    _dot(word) for word in range(WORDS)
-)
+def statements(pixels: int, blocks: int) -> Iterator[tuple[range, range]]:
+    """Pixels and vectors of channels of each statement of a tile."""
+    for j in range(0, blocks, _MOST_VECTORS):
+        vectors = range(j, min(j + _MOST_VECTORS, blocks))
+        some = pixels_of(len(vectors))
+        for p in range(0, pixels, some):
+            yield range(p, min(p + some, pixels)), vectors
 
 
 def accumulate(tile: Reduction, x: str, w: str, bias: str) -> tuple[str, str]:
-    """Statements that leave bias + sum in `acc`."""
-    pixels = tile.rows * tile.columns
-    whole, rest = divmod(tile.steps, WORDS)
-    over = [f"p in T.unroll({pixels})", f"j in T.unroll({tile.blocks})"]
-    acc = f"acc[T.Ramp((p * {tile.blocks} + j) * {LANES}, 1, {LANES})]"
-    loops = [f"s{i} in T.serial({count})" for i, (count, _) in enumerate(tile.segments)]
-    place = " + ".join([x, *(f"s{i} * {step}" for i, (_, step) in enumerate(tile.segments))])
-    segment = "0"
-    for i, (count, _) in enumerate(tile.segments):
-        segment = f"({segment} * {count} + s{i})"
+    """A statement for every block of pixels and channels whose sums fit in registers."""
+    places = [
+        row * tile.row_step + column * tile.column_step
+        for row in range(tile.rows)
+        for column in range(tile.columns)
+    ]
+    calls, texts = list[str](), list[str]()
+    for pixels, vectors in statements(len(places), tile.blocks):
+        first = places[pixels[0]]
+        offsets = [places[p] - first for p in pixels]
+        text = _Program(tile, offsets, len(vectors)).function()
+        given = (
+            f"X[{x} + {first}]",
+            f"W[{w} + {vectors[0] * _WIDTH}]",
+            f"B[{bias} + {vectors[0] * LANES}]",
+            f"acc[{(pixels[0] * tile.blocks + vectors[0]) * LANES}]",
+        )
+        addresses = ", ".join(f"T.address_of({one})" for one in given)
+        calls.append(f'T.evaluate(T.call_extern("int32", "{name_of(text)}", {addresses}))')
+        texts.append(text)
+    return lines(*calls), "".join(dict.fromkeys(texts))
 
-    def granules(first: str, words: int) -> str:
-        """Sixteen bytes of every pixel, of which some words are used."""
-        at = f"{place} + th * {tile.row_step} + tw * {tile.column_step} + ({first}) * {GRANULE}"
-        pixel = f"xs[T.Ramp((th * {tile.columns} + tw) * 16, 1, 16)]"
-        load = [f"th in T.unroll({tile.rows})", f"tw in T.unroll({tile.columns})"]
-        parts = [nest(load, f"{pixel} = X[T.Ramp({at}, 1, 16)]")]
-        for word in range(words):
-            where = f"(({segment} * {tile.steps} + {first} + {word}) * {tile.blocks} + j)"
-            weights = f"W[T.Ramp({w} + {where} * {_WIDTH}, 1, {_WIDTH})]"
-            dot = f'T.call_extern("int32x{LANES}", "jc_dot{word}", {acc}, {weights}, xs[T.Ramp(p * 16, 1, 16)])'
-            parts.append(nest(over[::-1], f"{acc} = {dot}"))
-        return lines(*parts)
 
-    body = lines(
-        nest([f"k in T.serial({whole})"], granules(f"k * {WORDS}", WORDS)) if whole else "",
-        granules(f"{whole * WORDS}", rest) if rest else "",
-    )
-    return lines(
-        local("xs", (pixels * 16,), "int8"),
-        nest(over, f"{acc} = B[T.Ramp({bias} + j * {LANES}, 1, {LANES})]"),
-        nest(loops, body),
-    ), ""
+@dataclass(frozen=True)
+class _Program:
+    """The instructions of a statement.
+
+    Registers hold 16 bytes of every pixel, then pairs for the weights of a vector of channels,
+    of which one is multiplied with while the others are loaded, then the sums.
+
+    Attributes:
+        tile: that it is a part of.
+        offsets: of the pixels in x, from the first.
+        vectors: of channels.
+    """
+
+    tile: Reduction
+    offsets: Sequence[int]
+    vectors: int
+
+    @property
+    def sums(self) -> dict[tuple[int, int, int], str]:
+        """Registers of four int32 sums by pixel, vector and half."""
+        spots = itertools.product(range(len(self.offsets)), range(self.vectors), range(2))
+        first = REGISTERS - 2 * len(self.offsets) * self.vectors
+        return {spot: f"v{first + i}" for i, spot in enumerate(spots)}
+
+    @property
+    def pairs(self) -> list[int]:
+        """The first register of each pair."""
+        last = REGISTERS - len(self.sums) - 1
+        return list(range(len(self.offsets), last, 2))
+
+    def function(self) -> str:
+        """LLVM text of a function of x, weights, bias and where the sums are stored."""
+        far = {f"o{p}": at for p, at in enumerate(self.offsets) if not _is_near(at)}
+        jumps = {f"j{i}": move for i, move in enumerate(self._jumps())}
+        return Statement(
+            name="jc_sdot",
+            lines=self._lines(),
+            sums=self.sums,
+            of=self.tile.blocks,
+            starts={"x": 0},
+            weights={"w": 0},
+            constants={**far, **jumps},
+            counters=(*(f"c{i}" for i in range(len(self.tile.segments))), "k"),
+        ).function()
+
+    def _lines(self) -> Iterator[str]:
+        segments = self.tile.segments
+        turns, rest = divmod(self.tile.steps, WORDS)
+        yield from from_bias(self.sums)
+        for level, (count, _) in enumerate(segments):
+            if count > 1:
+                yield f"mov {{c{level}}}, #{count}"
+                yield f"{level + 1}:"
+        if turns > 1:
+            yield f"mov {{k}}, #{turns}"
+            yield "9:"
+            yield "subs {k}, {k}, #1"
+        if turns:
+            yield from self._turn(WORDS)
+            yield f"add {{x}}, {{x}}, #{WORDS * GRANULE}"
+        if turns > 1:
+            yield "b.ne 9b"
+        if rest:
+            yield from self._turn(rest)
+        for level in reversed(range(len(segments))):
+            if segments[level][0] > 1:
+                yield f"add {{x}}, {{x}}, {{j{level}}}"
+                yield f"subs {{c{level}}}, {{c{level}}}, #1"
+                yield f"b.ne {level + 1}b"
+
+    def _jumps(self) -> list[int]:
+        """Bytes to move after each turn of a loop, from where the pointer is then."""
+        found, moved = list[int](), self.tile.steps // WORDS * WORDS * GRANULE
+        for count, step in reversed(self.tile.segments):
+            found.insert(0, step - moved)
+            moved = count * step if count > 1 else moved
+        return found
+
+    def _turn(self, words: int) -> Iterator[str]:
+        """The products of so many words of every pixel; weights move on, x does not."""
+        for p, at in enumerate(self.offsets):
+            yield f"ldr q{p}, [{{x}}, {f'#{at}' if _is_near(at) else f'{{o{p}}}'}]"
+        groups = [(word, j) for word in range(words) for j in range(self.vectors)]
+        loads = self._weights(groups)
+        ahead = len(self.pairs) - 1
+        for load in itertools.islice(loads, ahead):
+            yield from load
+        for i, (word, j) in enumerate(groups):
+            for load in itertools.islice(loads, 1):
+                yield from load
+            pair = self.pairs[i % len(self.pairs)]
+            for p in range(len(self.offsets)):
+                for half in range(2):
+                    factors = f"v{pair + half}.16b, v{p}.4b[{word}]"
+                    yield f"sdot {self.sums[p, j, half]}.4s, {factors}"
+        for load in loads:
+            yield from load
+
+    def _weights(self, groups: Sequence[tuple[int, int]]) -> Iterator[list[str]]:
+        """Loads of each group; last, what brings the pointer to the next words."""
+        before = 0  # where the pointer is
+        for i, (word, j) in enumerate(groups):
+            at = (word * self.tile.blocks + j) * _WIDTH
+            text = list[str]()
+            if at - before > _FARTHEST:
+                text += _moved("w", at - before)
+                before = at
+            pair = self.pairs[i % len(self.pairs)]
+            text.append(f"ldp q{pair}, q{pair + 1}, [{{w}}, #{at - before}]")
+            yield text
+        words = groups[-1][0] + 1
+        yield list(_moved("w", words * self.tile.blocks * _WIDTH - before))
+
+
+def _moved(pointer: str, nbytes: int) -> Iterator[str]:
+    """Move a pointer on, in steps for which an instruction has room."""
+    for first in range(0, nbytes, _LONGEST):
+        yield f"add {{{pointer}}}, {{{pointer}}}, #{min(nbytes - first, _LONGEST)}"
+
+
+def _is_near(offset: int) -> bool:
+    """Does an instruction have room for it?"""
+    return offset < 256 or (offset % VECTOR == 0 and offset < 65536)
 
 
 SDOT = Family(
@@ -93,7 +201,7 @@ SDOT = Family(
     registers=28,
     lowest_weight=-128,
     units=(2, 1),
-    intrinsics=_INTRINSICS,
+    intrinsics="",
     accumulate=accumulate,
     pack=partial(packed, lanes=LANES, granule=GRANULE),
     ends=ENDS,

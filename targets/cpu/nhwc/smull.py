@@ -12,9 +12,10 @@ from functools import partial
 
 import numpy as np
 
+from joulecut.targets.cpu.nhwc.arm64_asm import VECTOR
 from joulecut.targets.cpu.nhwc.arm64_ends import ENDS
 from joulecut.targets.cpu.nhwc.family import Family, Reduction, packed
-from joulecut.targets.cpu.nhwc.smull_asm import VECTOR, Block, Walk, has_room, sums
+from joulecut.targets.cpu.nhwc.smull_asm import Block, Walk, has_room, sums
 from joulecut.targets.cpu.nhwc.vector_ir import name_of
 from joulecut.targets.cpu.script import Array, lines
 

@@ -12,16 +12,13 @@ kinds, all at once: by LLVM's model of the core a load waits for the vector inst
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from joulecut.targets.cpu.nhwc.vector_ir import function
+from joulecut.targets.cpu.nhwc.arm64_asm import REGISTERS, VECTOR, Statement, from_bias
 
-VECTOR = 16  # bytes
-_REGISTERS = 32
 _STRAIGHT = 48  # pairs in a straight line of instructions, 6 KiB at most
 _BODY = 32  # pairs in the body of a loop
 
@@ -105,7 +102,7 @@ class Block:
     def sums(self) -> dict[tuple[int, int, int], str]:
         """Registers of four int32 sums by pixel, vector and half."""
         spots = itertools.product(range(self.pixels), range(self.vectors), range(2))
-        first = _REGISTERS - 2 * self.pixels * self.vectors
+        first = REGISTERS - 2 * self.pixels * self.vectors
         return {spot: f"v{first + i}" for i, spot in enumerate(spots)}
 
 
@@ -113,7 +110,7 @@ def has_room(pixels: int, vectors: int, *, safe: bool) -> bool:
     """Do the sums fit in registers, with what is needed to add to some of them?"""
     few = min(pixels, vectors)
     products = 2 * few * (2 if safe else 1)
-    return 2 * pixels * vectors + 2 * few + 2 + products <= _REGISTERS
+    return 2 * pixels * vectors + 2 * few + 2 + products <= REGISTERS
 
 
 @dataclass(frozen=True)
@@ -137,7 +134,7 @@ class _Program:
         self.block, self.walk, self.sums = block, walk, block.sums
         self._are_pixels_kept = block.pixels <= block.vectors
         self._few, self._many = sorted((block.pixels, block.vectors))
-        free = _REGISTERS - len(self.sums) - 2 * self._few
+        free = REGISTERS - len(self.sums) - 2 * self._few
         each = 2 + 2 * self._few * (2 if block.safe else 1)
         self._at_once = min(self._many, free // each)
         self.pointers = len(self._sizes(2)) if block.in_order else 1
@@ -238,7 +235,7 @@ class _Program:
         self, loads: list[str], kept: list[list[str]], here: dict[int, list[str]]
     ) -> _Batch:
         first = 2 * self._few + 2 * self._at_once
-        free = (f"v{i}" for i in range(first, _REGISTERS - len(self.sums)))
+        free = (f"v{i}" for i in range(first, REGISTERS - len(self.sums)))
         batch, late = _Batch(loads, [], [], []), list[str]()
         for (o, there), (i, own) in itertools.product(here.items(), enumerate(kept)):
             x, w, spot = (own, there, (i, o)) if self._are_pixels_kept else (there, own, (o, i))
@@ -264,19 +261,9 @@ def jump(level: int, pixel: int) -> str:
     return f"add {{x{pixel}}}, {{x{pixel}}}, {{j{level}}}"
 
 
-def _start(block: Block) -> Iterator[str]:
-    """Every sum begins with the bias."""
-    for (p, j, half), name in block.sums.items():
-        if p:
-            yield f"mov {name}.16b, {block.sums[0, j, half]}.16b"
-        elif half == 0:
-            q = f"q{name[1:]}, q{int(name[1:]) + 1}"
-            yield f"ldp {q}, [{{b}}, #{2 * j * VECTOR}]"
-
-
 def _text(program: _Program) -> Iterator[str]:
     block, walk = program.block, program.walk
-    yield from _start(block)
+    yield from from_bias(block.sums)
     if walk.is_straight:
         yield from program.text(walk.pairs)
         return
@@ -303,39 +290,14 @@ def _text(program: _Program) -> Iterator[str]:
 
 def sums(block: Block, walk: Walk) -> str:
     """LLVM text of a function of x, weights, bias and where the sums are stored."""
-    counters = [*(f"c{i}" for i in range(len(walk.segments))), "k"]
     program = _Program(block, walk)
-    pixels = [f"x{p}" for p in range(block.pixels)]
-    pointers = [*pixels, *(f"w{i}" for i in range(program.pointers))]
-    jumps = [f"j{i}" for i in range(len(walk.segments))]
-    totals = list(block.sums.values())
-    changed = [*totals, *pointers, *counters]
-    operands = [*changed, *pointers, "b", *jumps]
-    number = {name: f"${i}" for i, name in reversed(list(enumerate(operands)))}
-    text = "\\0A".join(_text(program)).format(**number)
-    constraints = [
-        *(f"={{{name}}}" for name in totals),
-        *("=&r" for _ in (*pointers, *counters)),
-        *(number[name][1:] for name in pointers),
-        *("r" for _ in ("b", *jumps)),
-        *(f"~{{v{i}}}" for i in range(_REGISTERS - len(totals))),
-        "~{cc}",
-    ]
-    kinds = ["<4 x i32>"] * len(totals) + ["ptr"] * len(pointers) + ["i64"] * len(counters)
-    result = f"{{ {', '.join(kinds)} }}"
-    given = [f"ptr %{name}" for name in (*pixels, *["w"] * program.pointers, "b")]
-    given += [f"i64 {step}" for step in walk.jumps]
-    body = [f"%x{p} = getelementptr i8, ptr %x, i64 {o}" for p, o in enumerate(block.offsets)]
-    body.append(
-        f'%r = call {result} asm "{text}", "{",".join(constraints)}"({", ".join(given)}) '
-        "nounwind memory(read)"
-    )
-    for i, (p, j, half) in enumerate(block.sums):
-        body += [
-            f"%s{i} = extractvalue {result} %r, {i}",
-            f"%a{i} = getelementptr <4 x i32>, ptr %a, i64 {2 * (p * block.of + j) + half}",
-            f"store <4 x i32> %s{i}, ptr %a{i}, align 4",
-        ]
-    digest = hashlib.sha256("".join(body).encode()).hexdigest()[:12]
-    parameters = "ptr %x, ptr %w, ptr %b, ptr %a"
-    return function("i32", f"jc_smull_{digest}", parameters, *body, "ret i32 0")
+    return Statement(
+        name="jc_smull",
+        lines=_text(program),
+        sums=block.sums,
+        of=block.of,
+        starts={f"x{p}": offset for p, offset in enumerate(block.offsets)},
+        weights={f"w{i}": 0 for i in range(program.pointers)},
+        constants={f"j{i}": move for i, move in enumerate(walk.jumps)},
+        counters=(*(f"c{i}" for i in range(len(walk.segments))), "k"),
+    ).function()
