@@ -8,6 +8,7 @@ them. So the sums of a few pixels are one assembly statement, in an order made f
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
 
 import numpy as np
@@ -35,24 +36,30 @@ def accumulate(
         for column in range(tile.columns)
     ]
     calls, texts = list[str](), list[str]()
-    for j in range(0, tile.blocks, _VECTORS):
-        vectors = min(_VECTORS, tile.blocks - j)
-        fitting = (p for p in range(_MOST // vectors, 0, -1) if has_room(p, vectors, safe=safe))
-        pixels = next(fitting)
-        for p in range(0, len(places), pixels):
-            some = places[p : p + pixels]
-            offsets = tuple(place - some[0] for place in some)
-            text = sums(Block(offsets, vectors, tile.blocks, safe, in_order), walk)
-            given = (
-                f"X[{x} + {some[0]}]",
-                f"W[{w} + {j * walk.pairs * VECTOR}]",
-                f"B[{bias} + {j * LANES}]",
-                f"acc[{(p * tile.blocks + j) * LANES}]",
-            )
-            addresses = ", ".join(f"T.address_of({one})" for one in given)
-            calls.append(f'T.evaluate(T.call_extern("int32", "{name_of(text)}", {addresses}))')
-            texts.append(text)
+    for pixels, vectors in statements(len(places), tile.blocks, safe=safe):
+        p, j = pixels[0], vectors[0]
+        offsets = tuple(places[pixel] - places[p] for pixel in pixels)
+        text = sums(Block(offsets, len(vectors), tile.blocks, safe, in_order), walk)
+        given = (
+            f"X[{x} + {places[p]}]",
+            f"W[{w} + {j * walk.pairs * VECTOR}]",
+            f"B[{bias} + {j * LANES}]",
+            f"acc[{(p * tile.blocks + j) * LANES}]",
+        )
+        addresses = ", ".join(f"T.address_of({one})" for one in given)
+        calls.append(f'T.evaluate(T.call_extern("int32", "{name_of(text)}", {addresses}))')
+        texts.append(text)
     return lines(*calls), "".join(dict.fromkeys(texts))
+
+
+def statements(pixels: int, blocks: int, *, safe: bool) -> Iterator[tuple[range, range]]:
+    """Pixels and vectors of channels of each statement of a tile."""
+    for j in range(0, blocks, _VECTORS):
+        vectors = range(j, min(j + _VECTORS, blocks))
+        many = range(_MOST // len(vectors), 0, -1)
+        some = next(p for p in many if has_room(p, len(vectors), safe=safe))
+        for p in range(0, pixels, some):
+            yield range(p, min(p + some, pixels)), vectors
 
 
 def pack(weights: Array, starts: list[int]) -> Array:
