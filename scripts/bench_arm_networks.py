@@ -66,9 +66,9 @@ PLACES = (
         "cortex-a76",
         0.85,
         0.72,
-        # LLVM has no model of the Cortex-A76: it takes that of the A57, which loads one vector a
-        # cycle instead of two. The Neoverse N1 is the same core.
-        cycles=(("neoverse-n1", 31.0), ("cortex-a55", 9.0)),
+        # LLVM models the Cortex-A76 as an A57, which loads one vector a cycle instead of two; the
+        # Neoverse N1 is the same core and has a model of its own.
+        cycles=(("cortex-a76", 31.0), ("neoverse-n1", 31.0), ("cortex-a55", 9.0)),
     ),
     # PyPI's newest LiteRT for ARMv7 has no XNNPACK, and its float kernels need VFPv4.
     Place("cortex-a9", "pynq_z2", "cortex-a15", None, None, (("resnet8", 4_000_000),)),
