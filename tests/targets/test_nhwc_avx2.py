@@ -13,7 +13,7 @@ from nhwc_cases import CASES, ConvCase, check_jobs, check_tiles, conv_of, job_of
 
 from joulecut.targets.base import target
 from joulecut.targets.cpu.nhwc.avx2 import AVX2, tile_of
-from joulecut.targets.cpu.nhwc.narrow import HEADER, LANES, program
+from joulecut.targets.cpu.nhwc.narrow import HEADER, LANES, STEPS, program
 from joulecut.targets.cpu.nhwc.tile import Tile
 
 ONE_TAP = ConvCase(channels=8, kernel=(1, 1), pads=(0, 0), size=(1, 8))
@@ -63,8 +63,8 @@ def test_a_program_is_the_weights_in_an_order_that_stays_in_16_bits(
     offsets = np.arange(3 * steps).reshape(3, steps) * 7
     made = program(weights, 0, offsets)
     numbers = made[: made.size // 4 * 4].view(np.int32)
-    doubles, singles, at = (int(n) for n in numbers[:HEADER])
-    count = 2 * doubles + singles
+    *turns, at = (int(n) for n in numbers[:HEADER])
+    count = int(np.dot(turns, STEPS))
     parts = made[at:].reshape(count, LANES, 4).astype(np.int64)
 
     total = np.zeros((3 * steps, LANES, 4), np.int64)
@@ -79,21 +79,31 @@ def test_a_program_is_the_weights_in_an_order_that_stays_in_16_bits(
     pairs = parts.reshape(count, 2 * LANES, 2)
     for sign in (1, -1):  # x is 0 where a weight has the other sign, else 255
         largest = 255 * np.maximum(sign * pairs, 0).sum(axis=2)
-        together = largest[: 2 * doubles].reshape(doubles, 2, 2 * LANES).sum(axis=1)
-        assert all(sums.max(initial=0) <= 2**15 - 1 for sums in (largest, together))
+        first = 0
+        for times, granules in zip(turns, STEPS, strict=True):
+            end = first + times * granules
+            together = largest[first:end].reshape(times, granules, 2 * LANES).sum(axis=1)
+            assert together.max(initial=0) <= 2**15 - 1
+            first = end
 
 
-def test_small_weights_take_twice_as_many_products_before_they_are_widened() -> None:
-    weights = np.full((8, 1, 400), 7, np.int8)
-    doubles, singles, _ = program(weights, 0, np.zeros((1, 100), np.int64))[:12].view(np.int32)
-    assert (doubles, singles) == (50, 0)
+@pytest.mark.parametrize(
+    ("weight", "turns"), [(7, [25, 0, 0]), (20, [0, 50, 0]), (60, [0, 0, 100])]
+)
+def test_small_weights_are_widened_seldom(weight: int, turns: list[int]) -> None:
+    weights = np.full((8, 1, 400), weight, np.int8)
+    assert turns_of(program(weights, 0, np.zeros((1, 100), np.int64))) == turns
 
 
 def test_zeros_are_left_out() -> None:
     weights = np.zeros((8, 1, 400), np.int8)
     weights[3, 0, 17] = 1
-    doubles, singles, _ = program(weights, 0, np.zeros((1, 100), np.int64))[:12].view(np.int32)
-    assert (doubles, singles) == (0, 1)
+    assert turns_of(program(weights, 0, np.zeros((1, 100), np.int64))) == [0, 0, 1]
+
+
+def turns_of(made: np.ndarray) -> list[int]:
+    """How often each of the steps runs."""
+    return made[: 4 * len(STEPS)].view(np.int32).tolist()
 
 
 @pytest.mark.parametrize(

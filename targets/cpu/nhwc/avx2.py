@@ -13,12 +13,12 @@ from functools import partial
 from joulecut.targets.cpu.nhwc.conv import Conv
 from joulecut.targets.cpu.nhwc.family import Family, Reduction, packed
 from joulecut.targets.cpu.nhwc.kernels import Kernels
-from joulecut.targets.cpu.nhwc.narrow import GRANULE, HEADER, LANES, program
+from joulecut.targets.cpu.nhwc.narrow import GRANULE, HEADER, LANES, STEPS, program
 from joulecut.targets.cpu.nhwc.tile import Tile
 from joulecut.targets.cpu.nhwc.tiling import cheapest, endings, order_of
 from joulecut.targets.cpu.nhwc.vector_ir import function, name_of
 from joulecut.targets.cpu.nhwc.x86_depthwise import avx2_depthwise
-from joulecut.targets.cpu.nhwc.x86_ends import AVX2_ENDS, late_load
+from joulecut.targets.cpu.nhwc.x86_ends import ALIGNED_STACK, AVX2_ENDS, late_load
 
 _UBSW, _WD = "llvm.x86.avx2.pmadd.ub.sw", "llvm.x86.avx2.pmadd.wd"
 _STEP = LANES * GRANULE  # bytes of weights that a granule meets
@@ -26,7 +26,7 @@ _SUMS = f"<{LANES} x i32>"
 
 _BIAS = late_load(LANES, "i32")
 _INTRINSICS = (
-    _BIAS + f"declare <16 x i16> @{_UBSW}(<32 x i8>, <32 x i8>)\n"
+    _BIAS + ALIGNED_STACK + f"declare <16 x i16> @{_UBSW}(<32 x i8>, <32 x i8>)\n"
     f"declare <8 x i32> @{_WD}(<16 x i16>, <16 x i16>)\n"
     + function(
         "<16 x i16>",
@@ -73,16 +73,19 @@ def _sums(spots: list[int]) -> str:
         *(f"%h{i} = getelementptr i32, ptr %w, i32 {i}" for i in range(HEADER)),
         *(f"%n{i} = load i32, ptr %h{i}, align 4" for i in range(HEADER)),
         f"%t.entry = getelementptr i32, ptr %w, i32 {HEADER}",
-        "%w.entry = getelementptr i8, ptr %w, i32 %n2",
+        f"%w.entry = getelementptr i8, ptr %w, i32 %n{HEADER - 1}",
         f"%bias = call {_SUMS} @{name_of(_BIAS)}(ptr %b)",
         *(f"{a}.entry = bitcast {_SUMS} %bias to {_SUMS}" for a in acc),
-        *_loop("double", "entry", "%n0", 2, spots),
-        *_loop("single", "double.end", "%n1", 1, spots),
+        f"%align = call i32 @{name_of(ALIGNED_STACK)}()",
     ]
+    before = "entry"
+    for i, granules in enumerate(STEPS):
+        body += _loop(f"by{granules}", before, f"%n{i}", granules, spots)
+        before = f"by{granules}.end"
     for p, a in enumerate(acc):
         body += [
             f"%to{p} = getelementptr {_SUMS}, ptr %acc, i32 {p}",
-            f"store {_SUMS} {a}.single.end, ptr %to{p}, align 4",
+            f"store {_SUMS} {a}.{before}, ptr %to{p}, align 4",
         ]
     name = "_".join(["jc_sums", *(str(spot).replace("-", "m") for spot in spots)])
     return function("i32", name, "ptr %acc, ptr %x, ptr %w, ptr %b", *body, "ret i32 0")
@@ -118,9 +121,10 @@ def _loop(name: str, before: str, count: str, granules: int, spots: list[int]) -
                 f"%m{g}.{here} = call <16 x i16> @jc_products{given}",
             ]
         narrow = f"%m0.{here}"
-        if granules == 2:
-            narrow = f"%m.{here}"
-            body.append(f"{narrow} = add <16 x i16> %m0.{here}, %m1.{here}")
+        for g in range(1, granules):
+            total = f"%t{g}.{here}"
+            body.append(f"{total} = add <16 x i16> {narrow}, %m{g}.{here}")
+            narrow = total
         sums = f"({_SUMS} %a{here}, <16 x i16> {narrow})"
         body.append(f"%a{here}.next = call {_SUMS} @jc_widened{sums}")
     return [

@@ -7,8 +7,8 @@ sum to 128 or less and their negative weights to -128 or more:
 
 A granule is four neighbours in x; with eight output channels it makes 16 sums of two products.
 Where two weights are too large, both are halved and the granule is taken twice. Then granules
-whose weights together stay within the bounds are added up two by two before they are widened.
-What fits nowhere is widened alone.
+whose weights together stay within the bounds are added up two by two, and again where that fits,
+before they are widened. What fits nowhere is widened alone.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from joulecut.targets.cpu.script import Array
 
 LANES, GRANULE = 8, 4
 BOUND = 128  # of the weights of a sum, of either sign
-HEADER = 3  # numbers: double steps, single steps, bytes to the weights
+STEPS = (4, 2, 1)  # granules that are added before they are widened
+HEADER = len(STEPS) + 1  # numbers: steps of each kind, bytes to the weights
 ALIGNMENT = 32
 _TURNS, _FEW = 16, 96
 
@@ -33,8 +34,8 @@ def program(weights: Array, start: int, offsets: Array) -> Array:
         offsets: where in x each granule lies, [segments, steps].
 
     Returns:
-        The header; an offset for each granule that a step reads, two for each double step first;
-        from a multiple of 32 on the weights in the same order, [8, 4] each.
+        The header; an offset for each granule that a step reads, in the order of `STEPS`; from a
+        multiple of 32 on the weights in the same order, [8, 4] each.
     """
     outputs, segments, length = weights.shape
     steps = offsets.shape[1]
@@ -43,13 +44,13 @@ def program(weights: Array, start: int, offsets: Array) -> Array:
     room[:count, :, :length] = weights[start : start + count]
     granules = room.reshape(LANES, segments * steps, GRANULE).transpose(1, 0, 2)
     which, parts = _halved(granules)
-    pairs, singles = _matched(parts)
-    order = np.array([*(i for pair in pairs for i in pair), *singles], np.int64)
+    groups = _groups(_load(parts.reshape(len(parts), 2 * LANES, 2)))
+    order = np.concatenate([group.reshape(-1) for group in groups])
     spots = offsets.reshape(-1)[which[order]]
     header_bytes = 4 * (HEADER + len(order))
     at = -(-header_bytes // ALIGNMENT) * ALIGNMENT
     numbers = np.zeros(at // 4, np.int32)
-    numbers[: HEADER + len(order)] = [len(pairs), len(singles), at, *spots]
+    numbers[: HEADER + len(order)] = [*map(len, groups), at, *spots]
     return np.concatenate([numbers.view(np.int8), parts[order].astype(np.int8).reshape(-1)])
 
 
@@ -64,9 +65,15 @@ def _halved(granules: Array) -> tuple[Array, Array]:
     return kept % len(granules), parts[kept].reshape(-1, LANES, GRANULE)
 
 
-def _matched(parts: Array) -> tuple[list[tuple[int, int]], list[int]]:
-    """Granules that may be summed in twos, and those that stay alone."""
-    load = _load(parts.reshape(len(parts), 2 * LANES, 2))
+def _groups(load: Array) -> list[Array]:
+    """The granules of each step, [steps, granules], in the order of `STEPS`."""
+    pairs, singles = _matched(load)
+    quads, doubles = _matched(load[pairs].sum(axis=1))
+    return [pairs[quads].reshape(-1, 4), pairs[doubles], singles[:, None]]
+
+
+def _matched(load: Array) -> tuple[Array, Array]:
+    """What may be summed in twos, [n, 2], and what stays alone, [n], both in order."""
     left = np.argsort(-load.max(axis=1), kind="stable")  # the largest first
     pairs, singles = list[tuple[int, int]](), list[int]()
     for turn in range(_TURNS):  # all at once, large with small, until few are left
@@ -86,7 +93,7 @@ def _matched(parts: Array) -> tuple[list[tuple[int, int]], list[int]]:
             left = np.delete(left, nth)
         else:
             singles.append(int(first))
-    return sorted(pairs), sorted(singles)
+    return np.array(sorted(pairs), np.int64).reshape(-1, 2), np.array(sorted(singles), np.int64)
 
 
 def _load(pairs: Array) -> Array:
