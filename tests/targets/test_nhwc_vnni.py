@@ -10,6 +10,7 @@ import pytest
 from nhwc_cases import ConvCase, check_jobs, conv_of, job_of
 
 from joulecut.targets.base import target
+from joulecut.targets.cpu.epilogue import Integers
 from joulecut.targets.cpu.nhwc.tile import Tile
 from joulecut.targets.cpu.nhwc.vnni import VNNI512, tile_of
 
@@ -44,6 +45,17 @@ def test_integers_beyond_16_bits_are_clamped_as_reals(columns: int, tmp_path: Pa
     alone = replace(steeper, endings=steeper.endings[:1], operands=())
     jobs = [(steeper, tile, VNNI512) for tile in tiles] + [(alone, tiles[0], VNNI512)]
     check_jobs(jobs, target("x86_64_vnni"), tmp_path)
+
+
+def test_four_bits_of_eight_pooled_channels_compile(tmp_path: Path) -> None:
+    """LLVM 22 did not end where the bytes that are stored were in sight of the packs."""
+    case = ConvCase(
+        channels=1, outputs=8, size=(14, 14), kernel=(3, 3), pads=(0, 0), pool=(2, 2)
+    )
+    work = conv_of(case, VNNI512, np.random.default_rng(0))
+    (first,) = work.endings
+    four_bits = replace(work, endings=(replace(first, target=Integers(0, 0, 15, "uint8")),))
+    check_jobs([(four_bits, Tile(2, 12, 1), VNNI512)], target("x86_64_vnni"), tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -101,7 +101,7 @@ def _packed(
     count: int, target: Integers, bits: int, *, is_zipped: bool
 ) -> tuple[list[str], list[str]]:
     """Declarations, and statements from %i0, %i1, .. to %r."""
-    lanes = bits // 32
+    lanes, register = bits // 32, "v" if bits == 512 else "x"
     whole, words = f"<{lanes} x i32>", f"<{2 * lanes} x i16>"
     declared = [f"declare {words} @{_WORDS[bits]}({whole}, {whole})\n"]
     body: list[str] = []
@@ -140,7 +140,10 @@ def _packed(
         *last,
         f"%q = bitcast {made} {now} to {quads}",
         f"%o = shufflevector {quads} %q, {quads} poison, {mask(order)}",
-        f"%r = bitcast {quads} %o to {made}",
+        f"%r.0 = bitcast {quads} %o to {made}",
+        # What is stored of it may be a few bytes here and there; LLVM 22 never ends where it looks
+        # for the shortest way from the pack to them.
+        f'%r = call {made} asm "", "={register},0"({made} %r.0)',
     ]
 
 
