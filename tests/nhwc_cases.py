@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from step_runner import run_steps
+from step_runner import run_step, run_steps
 
 from joulecut.targets.base import Target
 from joulecut.targets.cpu.epilogue import Integers
@@ -16,6 +16,7 @@ from joulecut.targets.cpu.nhwc.ending import Ending, Term
 from joulecut.targets.cpu.nhwc.family import Family
 from joulecut.targets.cpu.nhwc.plane import NO_BORDER, Border, Plane
 from joulecut.targets.cpu.nhwc.tile import Tile
+from joulecut.targets.cpu.script import Step
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,33 @@ def check_jobs(jobs: Sequence[Job], target: Target, folder: Path) -> None:
         inside(wanted, work.y)[...] = expected_of(work, buffers)
         wrong = np.count_nonzero(found[work.y.name] != wanted)
         assert wrong == 0, f"{wrong} of {wanted.size}: {work.weights.shape} {tile}"
+
+
+def filters(channels: int, **others: object) -> ConvCase:
+    """One filter a channel."""
+    return replace(ConvCase(channels, channels, group=channels), **others)
+
+
+def check_kernel(
+    work: Conv,
+    kernel: Callable[[Conv], Step],
+    target: Target,
+    folder: Path,
+    x: np.ndarray | None = None,
+) -> None:
+    """A kernel that is no family's computes what numpy does of random planes, or of `x`."""
+    rng = np.random.default_rng(1)
+    buffers: dict[str, np.ndarray] = {}
+    for plane in (work.x, *work.operands):
+        span = np.iinfo(plane.dtype)
+        buffers[plane.name] = rng.integers(span.min, span.max, plane.size, plane.dtype, True)
+    if x is not None:
+        buffers[work.x.name] = x.astype(work.x.dtype)
+    before = np.full(work.y.size, 77, work.y.dtype)
+    made = run_step(kernel(work), {**buffers, work.y.name: before}, target, folder)
+    wanted = before.copy()
+    inside(wanted, work.y)[...] = expected_of(work, buffers)
+    assert np.array_equal(made[work.y.name], wanted)
 
 
 def _buffers_of(work: Conv, tile: Tile, family: Family) -> dict[str, np.ndarray]:

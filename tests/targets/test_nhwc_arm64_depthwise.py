@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from built_bundles import need_target
-from nhwc_cases import ConvCase, conv_of, expected_of, inside
-from step_runner import run_step
+from nhwc_cases import ConvCase, check_kernel, conv_of, filters
 
 from joulecut.targets.base import target
 from joulecut.targets.cpu.nhwc.arm64_depthwise import sdot_depthwise, smull_depthwise
-from joulecut.targets.cpu.nhwc.conv import Conv
 from joulecut.targets.cpu.nhwc.plane import Border
 from joulecut.targets.cpu.nhwc.sdot import SDOT
-from joulecut.targets.cpu.script import Step
-
-
-def filters(channels: int, **others: object) -> ConvCase:
-    """One filter a channel."""
-    return replace(ConvCase(channels, channels, group=channels), **others)
-
 
 CASES = (
     filters(64, size=(25, 5)),
@@ -41,27 +31,13 @@ CASES = (
 KERNELS = {"cortex_a76": sdot_depthwise, "cortex_a53": smull_depthwise}
 
 
-def check(work: Conv, kernel: Callable[[Conv], Step], board: str, folder: Path) -> None:
-    """The kernel computes what numpy does, and writes nothing else."""
-    rng = np.random.default_rng(1)
-    buffers = {
-        plane.name: rng.integers(-128, 128, plane.size).astype(np.int8)
-        for plane in (work.x, *work.operands)
-    }
-    before = np.full(work.y.size, 77, work.y.dtype)
-    made = run_step(kernel(work), {**buffers, "y": before}, target(board), folder)["y"]
-    wanted = before.copy()
-    inside(wanted, work.y)[...] = expected_of(work, buffers)
-    assert np.array_equal(made, wanted)
-
-
 @pytest.mark.tool
 @pytest.mark.parametrize("board", KERNELS)
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_depthwise(case: ConvCase, board: str, tmp_path: Path) -> None:
     need_target(board)
     work = conv_of(case, SDOT, np.random.default_rng(case.channels))
-    check(work, KERNELS[board], board, tmp_path)
+    check_kernel(work, KERNELS[board], target(board), tmp_path)
 
 
 @pytest.mark.tool
@@ -72,7 +48,5 @@ def test_as_many_taps_are_added_in_16_bits_as_fit(weight: int, tmp_path: Path) -
     work = replace(work, weights=np.full_like(work.weights, weight))
     taps = smull_depthwise(work).source.count("%s8 = add")
     assert taps == (1 if weight == 20 else 0)
-    x = replace(work.x, name="x")
-    buffers = {"x": np.full(x.size, -128, np.int8), "y": np.zeros(work.y.size, np.int8)}
-    made = run_step(smull_depthwise(work), buffers, target("cortex_a53"), tmp_path)["y"]
-    assert np.array_equal(inside(made, work.y), expected_of(work, buffers))
+    least = np.full(work.x.size, -128)
+    check_kernel(work, smull_depthwise, target("cortex_a53"), tmp_path, least)

@@ -8,21 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from built_bundles import need_target
-from nhwc_cases import ConvCase, conv_of, expected_of, inside
-from step_runner import run_step
+from nhwc_cases import ConvCase, check_kernel, conv_of, filters
 
 from joulecut.targets.base import target
-from joulecut.targets.cpu.nhwc.conv import Conv
 from joulecut.targets.cpu.nhwc.neon32 import KERNELS, NEON32
 from joulecut.targets.cpu.nhwc.neon32_depthwise import neon32_depthwise
 from joulecut.targets.cpu.nhwc.plane import Border
 
 BOARD = "pynq_z2"
-
-
-def filters(channels: int, **others: object) -> ConvCase:
-    """One filter a channel."""
-    return replace(ConvCase(channels, channels, group=channels), **others)
 
 
 CASES = (
@@ -42,19 +35,6 @@ CASES = (
 )
 
 
-def check(work: Conv, x: np.ndarray, folder: Path) -> None:
-    """The kernel computes what numpy does, and writes nothing else."""
-    rng = np.random.default_rng(1)
-    buffers = {"x": x.astype(np.int8)}
-    for plane in work.operands:
-        buffers[plane.name] = rng.integers(-128, 128, plane.size).astype(np.int8)
-    before = np.full(work.y.size, 77, work.y.dtype)
-    made = run_step(neon32_depthwise(work), {**buffers, "y": before}, target(BOARD), folder)
-    wanted = before.copy()
-    inside(wanted, work.y)[...] = expected_of(work, buffers)
-    assert np.array_equal(made["y"], wanted)
-
-
 @pytest.mark.tool
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_depthwise(case: ConvCase, tmp_path: Path) -> None:
@@ -64,7 +44,9 @@ def test_depthwise(case: ConvCase, tmp_path: Path) -> None:
     if case.channels % 2:  # of these some must be added alone and some many at once
         some = rng.random(work.weights.shape) < 0.2
         work = replace(work, weights=np.where(some, -128, work.weights // 9).astype(np.int8))
-    check(work, rng.integers(-128, 128, work.x.size), tmp_path)
+    check_kernel(
+        work, neon32_depthwise, target(BOARD), tmp_path, rng.integers(-128, 128, work.x.size)
+    )
 
 
 @pytest.mark.tool
@@ -80,7 +62,7 @@ def test_as_many_taps_are_added_in_16_bits_as_fit(
     work = replace(work, weights=np.full_like(work.weights, weight))
     both = 2 + 1  # statements for two pixels and for one, two adds for a pixel
     assert neon32_depthwise(work).source.count("vaddw.s16") == 2 * both * widened
-    check(work, np.full(work.x.size, x), tmp_path)
+    check_kernel(work, neon32_depthwise, target(BOARD), tmp_path, np.full(work.x.size, x))
 
 
 def test_depthwise_convolutions_take_this_kernel() -> None:

@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from nhwc_cases import ConvCase, conv_of, expected_of, inside
-from step_runner import run_step
+from nhwc_cases import ConvCase, check_kernel, conv_of, filters
 
 from joulecut.targets.base import target
-from joulecut.targets.cpu.nhwc.conv import Conv
 from joulecut.targets.cpu.nhwc.plane import Border
 from joulecut.targets.cpu.nhwc.vnni import VNNI512
 from joulecut.targets.cpu.nhwc.x86_depthwise import avx2_depthwise, vnni_depthwise
-from joulecut.targets.cpu.script import Step
-
-
-def filters(channels: int, **others: object) -> ConvCase:
-    """One filter a channel."""
-    return replace(ConvCase(channels, channels, group=channels), **others)
-
 
 CASES = (
     filters(64, size=(25, 5)),
@@ -43,25 +33,11 @@ CASES = (
 KERNELS = {"x86_64": avx2_depthwise, "x86_64_vnni": vnni_depthwise}
 
 
-def check(work: Conv, kernel: Callable[[Conv], Step], board: str, folder: Path) -> None:
-    """The kernel computes what numpy does, and writes nothing else."""
-    rng = np.random.default_rng(1)
-    buffers = {
-        plane.name: rng.integers(0, 256, plane.size).astype(np.uint8)
-        for plane in (work.x, *work.operands)
-    }
-    before = np.full(work.y.size, 77, work.y.dtype)
-    made = run_step(kernel(work), {**buffers, "y": before}, target(board), folder)["y"]
-    wanted = before.copy()
-    inside(wanted, work.y)[...] = expected_of(work, buffers)
-    assert np.array_equal(made, wanted)
-
-
 @pytest.mark.parametrize("board", KERNELS)
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_depthwise(case: ConvCase, board: str, tmp_path: Path) -> None:
     work = conv_of(case, VNNI512, np.random.default_rng(case.channels))
-    check(work, KERNELS[board], board, tmp_path)
+    check_kernel(work, KERNELS[board], target(board), tmp_path)
 
 
 @pytest.mark.parametrize("board", KERNELS)
@@ -74,18 +50,14 @@ def test_integers_beyond_16_bits_are_clamped_as_reals(
     (first, *others) = work.endings
     steep = replace(first.terms[0], multiplier=100 * first.terms[0].multiplier)
     steeper = replace(work, endings=(replace(first, terms=(steep,)), *others))
-    check(steeper, KERNELS[board], board, tmp_path)
+    check_kernel(steeper, KERNELS[board], target(board), tmp_path)
     alone = replace(steeper, endings=steeper.endings[:1], operands=())
-    check(alone, KERNELS[board], board, tmp_path / "alone")
+    check_kernel(alone, KERNELS[board], target(board), tmp_path / "alone")
 
 
 @pytest.mark.parametrize("board", KERNELS)
 @pytest.mark.parametrize("weight", [-128, 127])
 def test_largest_sums(weight: int, board: str, tmp_path: Path) -> None:
     work = conv_of(filters(64, kernel=(5, 5), pads=(2, 2)), VNNI512, np.random.default_rng(0))
-    check(
-        replace(work, weights=np.full_like(work.weights, weight)),
-        KERNELS[board],
-        board,
-        tmp_path,
-    )
+    work = replace(work, weights=np.full_like(work.weights, weight))
+    check_kernel(work, KERNELS[board], target(board), tmp_path)
