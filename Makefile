@@ -39,9 +39,10 @@ bench-codec: dev ## the codec beside its peers, in the same run: sizes, speeds, 
 	@scripts/bench_setup
 	@PYTHONPATH=scripts $(BIN)/python scripts/bench_codec.py
 
-bench-cpu: dev ## eight built networks beside onnxruntime's best form, in the same run
+bench-cpu: dev ## eight built networks beside onnxruntime's best form, in the same run; then without VNNI
 	@scripts/bench_setup
 	@PYTHONPATH=scripts $(BIN)/python scripts/bench_cpu.py
+	@PYTHONPATH=scripts $(BIN)/python scripts/bench_cpu.py --target x86_64
 
 bench-arm: dev ## instructions on emulated Arm cores beside onnxruntime and LiteRT, cycles by llvm-mca
 	@scripts/bench_setup
