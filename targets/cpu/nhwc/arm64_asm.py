@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from joulecut.targets.cpu.nhwc.vector_ir import function
+from joulecut.targets.cpu.nhwc.family import Reduction
+from joulecut.targets.cpu.nhwc.vector_ir import function, name_of
+from joulecut.targets.cpu.script import lines
 
 REGISTERS = 32  # of vectors
 VECTOR = 16  # bytes
+LANES = 8  # channels of a vector of channels
 
 Sums = Mapping[tuple[int, int, int], str]  # registers by pixel, vector of channels and half
 
@@ -86,3 +89,41 @@ def from_bias(sums: Sums) -> Iterator[str]:
         elif half == 0:
             q = f"q{name[1:]}, q{int(name[1:]) + 1}"
             yield f"ldp {q}, [{{b}}, #{2 * j * VECTOR}]"
+
+
+def statement_calls(
+    tile: Reduction,
+    parts: Iterable[tuple[range, range]],
+    text_of: Callable[[tuple[int, ...], int], str],
+    vector_bytes: int,
+    spots: tuple[str, str, str],
+) -> tuple[str, str]:
+    """TVMScript that calls a statement for every part of a tile, and the LLVM texts of all.
+
+    Args:
+        tile: what is summed.
+        parts: pixels and vectors of channels of each statement.
+        text_of: the function for offsets of pixels from the first, and a number of vectors.
+        vector_bytes: between the weights of two vectors.
+        spots: where x, the weights and the bias of the tile begin.
+    """
+    x, w, bias = spots
+    places = [
+        row * tile.row_step + column * tile.column_step
+        for row in range(tile.rows)
+        for column in range(tile.columns)
+    ]
+    calls, texts = list[str](), list[str]()
+    for pixels, vectors in parts:
+        p, j = pixels[0], vectors[0]
+        text = text_of(tuple(places[pixel] - places[p] for pixel in pixels), len(vectors))
+        given = (
+            f"X[{x} + {places[p]}]",
+            f"W[{w} + {j * vector_bytes}]",
+            f"B[{bias} + {j * LANES}]",
+            f"acc[{(p * tile.blocks + j) * LANES}]",
+        )
+        addresses = ", ".join(f"T.address_of({one})" for one in given)
+        calls.append(f'T.evaluate(T.call_extern("int32", "{name_of(text)}", {addresses}))')
+        texts.append(text)
+    return lines(*calls), "".join(dict.fromkeys(texts))

@@ -15,13 +15,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from joulecut.targets.cpu.nhwc.arm64_asm import REGISTERS, VECTOR, Statement, from_bias
+from joulecut.targets.cpu.nhwc.arm64_asm import (
+    LANES,
+    REGISTERS,
+    VECTOR,
+    Statement,
+    from_bias,
+    statement_calls,
+)
 from joulecut.targets.cpu.nhwc.arm64_ends import ENDS
 from joulecut.targets.cpu.nhwc.family import Family, Reduction, packed
-from joulecut.targets.cpu.nhwc.vector_ir import name_of
-from joulecut.targets.cpu.script import lines
 
-LANES, GRANULE = 8, 4
+GRANULE = 4
 WORDS = 4  # granules that are loaded at once
 _WIDTH = LANES * GRANULE  # bytes of the weights of a vector of channels
 _MOST_VECTORS = 12  # of one pixel, that the registers hold
@@ -45,26 +50,12 @@ def statements(pixels: int, blocks: int) -> Iterator[tuple[range, range]]:
 
 def accumulate(tile: Reduction, x: str, w: str, bias: str) -> tuple[str, str]:
     """A statement for every block of pixels and channels whose sums fit in registers."""
-    places = [
-        row * tile.row_step + column * tile.column_step
-        for row in range(tile.rows)
-        for column in range(tile.columns)
-    ]
-    calls, texts = list[str](), list[str]()
-    for pixels, vectors in statements(len(places), tile.blocks):
-        first = places[pixels[0]]
-        offsets = [places[p] - first for p in pixels]
-        text = _Program(tile, offsets, len(vectors)).function()
-        given = (
-            f"X[{x} + {first}]",
-            f"W[{w} + {vectors[0] * _WIDTH}]",
-            f"B[{bias} + {vectors[0] * LANES}]",
-            f"acc[{(pixels[0] * tile.blocks + vectors[0]) * LANES}]",
-        )
-        addresses = ", ".join(f"T.address_of({one})" for one in given)
-        calls.append(f'T.evaluate(T.call_extern("int32", "{name_of(text)}", {addresses}))')
-        texts.append(text)
-    return lines(*calls), "".join(dict.fromkeys(texts))
+
+    def text(offsets: tuple[int, ...], vectors: int) -> str:
+        return _Program(tile, offsets, vectors).function()
+
+    parts = statements(tile.rows * tile.columns, tile.blocks)
+    return statement_calls(tile, parts, text, _WIDTH, (x, w, bias))
 
 
 @dataclass(frozen=True)

@@ -13,14 +13,13 @@ from functools import partial
 
 import numpy as np
 
-from joulecut.targets.cpu.nhwc.arm64_asm import VECTOR
+from joulecut.targets.cpu.nhwc.arm64_asm import LANES, VECTOR, statement_calls
 from joulecut.targets.cpu.nhwc.arm64_ends import ENDS
 from joulecut.targets.cpu.nhwc.family import Family, Reduction, packed
 from joulecut.targets.cpu.nhwc.smull_asm import Block, Walk, has_room, sums
-from joulecut.targets.cpu.nhwc.vector_ir import name_of
-from joulecut.targets.cpu.script import Array, lines
+from joulecut.targets.cpu.script import Array
 
-LANES, GRANULE = 8, 2
+GRANULE = 2
 _MOST = 9  # vectors of eight sums that the registers hold
 _VECTORS = 8  # of one pixel, that a statement sums
 
@@ -30,26 +29,12 @@ def accumulate(
 ) -> tuple[str, str]:
     """A statement for every block of pixels and channels whose sums fit in registers."""
     walk = Walk(tile.segments, tile.steps)
-    places = [
-        row * tile.row_step + column * tile.column_step
-        for row in range(tile.rows)
-        for column in range(tile.columns)
-    ]
-    calls, texts = list[str](), list[str]()
-    for pixels, vectors in statements(len(places), tile.blocks, safe=safe):
-        p, j = pixels[0], vectors[0]
-        offsets = tuple(places[pixel] - places[p] for pixel in pixels)
-        text = sums(Block(offsets, len(vectors), tile.blocks, safe, in_order), walk)
-        given = (
-            f"X[{x} + {places[p]}]",
-            f"W[{w} + {j * walk.pairs * VECTOR}]",
-            f"B[{bias} + {j * LANES}]",
-            f"acc[{(p * tile.blocks + j) * LANES}]",
-        )
-        addresses = ", ".join(f"T.address_of({one})" for one in given)
-        calls.append(f'T.evaluate(T.call_extern("int32", "{name_of(text)}", {addresses}))')
-        texts.append(text)
-    return lines(*calls), "".join(dict.fromkeys(texts))
+
+    def text(offsets: tuple[int, ...], vectors: int) -> str:
+        return sums(Block(offsets, vectors, tile.blocks, safe, in_order), walk)
+
+    parts = statements(tile.rows * tile.columns, tile.blocks, safe=safe)
+    return statement_calls(tile, parts, text, walk.pairs * VECTOR, (x, w, bias))
 
 
 def statements(pixels: int, blocks: int, *, safe: bool) -> Iterator[tuple[range, range]]:
