@@ -17,6 +17,7 @@ from joulecut.compiler.quant import TensorSpec
 from joulecut.compiler.reference import trace
 from joulecut.targets.base import Target
 from joulecut.targets.cpu.build import BuiltPart, build_part
+from joulecut.targets.devices.native import native_arch, runs_here
 
 Arrays = dict[str, np.ndarray]
 OBSERVER = ctypes.CFUNCTYPE(
@@ -33,6 +34,29 @@ def require_tools(target: Target) -> None:
     for program, package in wanted.items():
         if shutil.which(program) is None:
             pytest.skip(f"{program} is not installed (Debian: {package})")
+
+
+def require_runnable(place: Target) -> None:
+    """Skip the test as well where the target is of this machine, but needs more than it has."""
+    require_tools(place)
+    if place.arch == native_arch() and not runs_here(place):
+        pytest.skip(f"this processor lacks what {place.name} needs, and QEMU does, too")
+
+
+def check_part(
+    built: BuiltPart,
+    place: Target,
+    graph: Graph,
+    feeds: Sequence[Mapping[str, np.ndarray]],
+    folder: Path,
+) -> None:
+    """Every layer of some samples equals the reference, here or under QEMU."""
+    if runs_here(place):
+        found = [run_here(built, feed) for feed in feeds]
+    else:
+        found = run_program(built, place, feeds, folder)
+    for feed, arrays in zip(feeds, found, strict=True):
+        assert_equal(graph, feed, arrays)
 
 
 def run_here(built: BuiltPart, feeds: Mapping[str, np.ndarray], *, shift: int = 0) -> Arrays:

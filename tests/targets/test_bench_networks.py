@@ -7,14 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cpu_parts import Builder, require_tools, run_here, run_program
+from cpu_parts import Builder, require_runnable, run_here, run_program
 
 from joulecut.compiler.graph import Graph, input_specs
 from joulecut.compiler.load import load
 from joulecut.compiler.pipeline import pipeline
 from joulecut.compiler.reference import trace
 from joulecut.targets.base import Target, target, targets
-from joulecut.targets.devices.native import native_arch, runs_here
+from joulecut.targets.devices.native import runs_here
 
 FOLDER = Path(__file__).parents[2] / "out" / "bench"
 NETWORKS = (
@@ -54,9 +54,7 @@ def builder(tmp_path_factory: pytest.TempPathFactory) -> Builder:
 @pytest.mark.parametrize("place", targets(), ids=lambda place: place.name)
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_layer(name: str, place: Target, builder: Builder, tmp_path: Path) -> None:
-    require_tools(place)
-    if place.arch == native_arch() and not runs_here(place):
-        pytest.skip(f"this processor lacks what {place.name} needs, and QEMU does, too")
+    require_runnable(place)
     graph, feeds, expected = known(name)
     built = builder(graph, target(place.name))
     if runs_here(place):

@@ -11,12 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cpu_cases import Cases, samples
-from cpu_parts import assert_equal, require_tools, run_here, run_program
+from cpu_parts import check_part, require_runnable
 
 from joulecut.compiler.graph import Graph
 from joulecut.targets.base import target, targets
 from joulecut.targets.cpu.build import build_part
-from joulecut.targets.devices.native import native_arch, runs_here
 
 CHANNELS = 18  # more than a vector of 16, and fewer than two
 KERNELS = sorted({place.kernels: place.name for place in targets()}.values())
@@ -70,9 +69,7 @@ def graph_of(dtype: str) -> Graph:
 @pytest.mark.parametrize("name", KERNELS)
 def test_sums_do_not_overflow(name: str, dtype: str, tmp_path: Path) -> None:
     place = target(name)
-    require_tools(place)
-    if place.arch == native_arch() and not runs_here(place):
-        pytest.skip(f"this processor lacks what {place.name} needs, and QEMU does, too")
+    require_runnable(place)
     graph = graph_of(dtype)
     built = build_part(graph, place, tmp_path / "part")
     kernel = "portable" if place.kernels == "portable" else f"{place.kernels} depthwise"
@@ -82,9 +79,4 @@ def test_sums_do_not_overflow(name: str, dtype: str, tmp_path: Path) -> None:
     lowest, highest = samples(graph, 0)
     mixed = {key: rng.choice(ends, x.shape).astype(dtype) for key, x in lowest.items()}
     feeds = [lowest, highest, mixed]
-    if runs_here(place):
-        found = [run_here(built, feed) for feed in feeds]
-    else:
-        found = run_program(built, place, feeds, tmp_path)
-    for feed, arrays in zip(feeds, found, strict=True):
-        assert_equal(graph, feed, arrays)
+    check_part(built, place, graph, feeds, tmp_path)

@@ -11,12 +11,11 @@ from pathlib import Path
 
 import pytest
 from cpu_cases import samples
-from cpu_parts import Builder, assert_equal, require_tools, run_here, run_program
+from cpu_parts import Builder, check_part, require_runnable
 from random_layers import OPERATORS, layers_of, one_of_each
 
 from joulecut.compiler.graph import Graph
 from joulecut.targets.base import Target, target, targets
-from joulecut.targets.devices.native import native_arch, runs_here
 
 MILLION = 1_000_000
 
@@ -29,18 +28,7 @@ def builder(tmp_path_factory: pytest.TempPathFactory) -> Builder:
 def check(graph: Graph, place: Target, builder: Builder, folder: Path) -> None:
     built = builder(graph, place)
     feeds = samples(graph, 1)[:1]
-    if runs_here(place):
-        found = [run_here(built, feed) for feed in feeds]
-    else:
-        found = run_program(built, place, feeds, folder)
-    for feed, arrays in zip(feeds, found, strict=True):
-        assert_equal(graph, feed, arrays)
-
-
-def require_runnable(place: Target) -> None:
-    require_tools(place)
-    if place.arch == native_arch() and not runs_here(place):
-        pytest.skip(f"this processor lacks what {place.name} needs, and QEMU does, too")
+    check_part(built, place, graph, feeds, folder)
 
 
 KERNELS = sorted({place.kernels: place.name for place in targets()}.values())
