@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from joulecut.compiler.errors import DeviceError
+from joulecut.targets.cpu.tuning.issue import output_of
 
 VERSIONS = ("-19", "-20", "-21", "-22", "-18", "-17", "-16", "-15", "-14", "")
 TURNS = (100, 300)  # the difference leaves out how the first turns fill the pipeline
@@ -62,7 +62,7 @@ def hot_loops(elf: Path, symbol: str) -> list[Loop]:
         DeviceError: LLVM's tools are absent, or there is no such function.
     """
     options = ["-d", "--no-show-raw-insn", f"--disassemble-symbols={symbol}", str(elf)]
-    said = _run([_tool("llvm-objdump"), *options])
+    said = output_of([_tool("llvm-objdump"), *options])
     if f"<{symbol}>:" not in said:
         raise DeviceError(f"{elf} must have the function {symbol}, and has not")
     return sorted(find_loops(said), key=lambda loop: -loop.macs)
@@ -162,7 +162,7 @@ def cycles(loop: Loop, cpu: str) -> float:
 
 def version() -> str:
     """Of llvm-mca."""
-    found = re.search(r"LLVM version (\S+)", _run([_tool("llvm-mca"), "--version"]))
+    found = re.search(r"LLVM version (\S+)", output_of([_tool("llvm-mca"), "--version"]))
     return found[1] if found else "of unknown version"
 
 
@@ -171,7 +171,7 @@ def _cycles(loop: Loop, cpu: str, turns: int) -> int:
     # An address that an instruction forms relative to itself is only a number here.
     lines = [re.sub(r"#?(0x)?[0-9a-f]+ <[^>]*>", "#0", text) for text in lines]
     options = [f"-mtriple={loop.triple}", f"-mcpu={cpu}", f"-iterations={turns}"]
-    said = _run([_tool("llvm-mca"), *options], "\n".join([*lines, ""]))
+    said = output_of([_tool("llvm-mca"), *options], lines)
     found = re.search(r"Total Cycles:\s+(\d+)", said)
     if found is None:
         raise DeviceError(f"llvm-mca must give cycles of {cpu}, not '{said[:200]}'")
@@ -185,13 +185,3 @@ def _tool(name: str) -> str:
         if found:
             return found
     raise DeviceError(f"{name} must be installed, and is not; install Debian's llvm-19")
-
-
-def _run(command: Sequence[str], given: str | None = None) -> str:
-    done = subprocess.run(command, input=given, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        tool = Path(command[0]).name
-        raise DeviceError(
-            f"{tool} must end with 0, not {done.returncode}:\n{done.stderr[:500]}"
-        )
-    return done.stdout

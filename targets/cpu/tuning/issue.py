@@ -59,7 +59,7 @@ def version() -> str | None:
     mca = tool("llvm-mca")
     if mca is None or tool("llvm-objdump") is None:
         return None
-    found = re.search(r"LLVM version (\d+)", _said([mca, "--version"]))
+    found = re.search(r"LLVM version (\d+)", output_of([mca, "--version"]))
     return None if found is None or int(found[1]) < 19 else found[1]
 
 
@@ -78,7 +78,9 @@ def code_of(program: Path, symbols: Sequence[str]) -> dict[int, str]:
     assert objdump is not None
     names = f"--disassemble-symbols={','.join(symbols)}"
     found: dict[int, str] = {}
-    for line in _said([objdump, "-d", "--no-show-raw-insn", names, str(program)]).splitlines():
+    for line in output_of(
+        [objdump, "-d", "--no-show-raw-insn", names, str(program)]
+    ).splitlines():
         match = _LINE.match(line)
         if match:
             found[int(match[1], 16)] = re.split(r"\s+//", match[2])[0].strip()
@@ -119,7 +121,9 @@ def _cycles(bodies: Sequence[Sequence[str]], mcpu: str, turns: int) -> list[int]
     for i, body in enumerate(bodies):
         text += [f"# LLVM-MCA-BEGIN {i}", *body, f"# LLVM-MCA-END {i}"]
     options = ["-mtriple=aarch64-linux-gnu", f"-mcpu={mcpu}", f"-iterations={turns}"]
-    said = _said([mca, *options, "-resource-pressure=false", "-instruction-info=false"], text)
+    said = output_of(
+        [mca, *options, "-resource-pressure=false", "-instruction-info=false"], text
+    )
     found = [int(total) for total in _TOTAL.findall(said)]
     if len(found) != len(bodies):
         raise DeviceError(
@@ -128,7 +132,12 @@ def _cycles(bodies: Sequence[Sequence[str]], mcpu: str, turns: int) -> list[int]
     return found
 
 
-def _said(command: Sequence[str], lines: Sequence[str] = ()) -> str:
+def output_of(command: Sequence[str], lines: Sequence[str] = ()) -> str:
+    """What one of LLVM's tools writes when it is given some lines.
+
+    Raises:
+        DeviceError: it does not end with 0.
+    """
     given = "\n".join([*lines, ""])
     done = subprocess.run(command, input=given, capture_output=True, text=True, check=False)
     if done.returncode != 0:
