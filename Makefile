@@ -27,7 +27,7 @@ test-all: dev ## the default suite and the slow tests
 test-c: dev ## the C kernels alone, under the address and undefined-behaviour sanitizers
 	@$(BIN)/python -m pytest tests/kernels -k sanitizer
 
-verify-kernels: dev ## a million outputs of every operator on every target, and the bench's networks: an hour or more
+verify-kernels: dev ## a million outputs of every operator on every target, and the bench's networks: half an hour to two hours
 	@$(BIN)/python -m pytest -m slow -q tests/targets/test_random_layers.py tests/targets/test_bench_networks.py
 
 verify-cuts: dev ## all 1,000 held-out digits at every cut on x86-64, aarch64 and armv7

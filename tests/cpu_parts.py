@@ -43,6 +43,20 @@ def require_runnable(place: Target) -> None:
         pytest.skip(f"this processor lacks what {place.name} needs, and QEMU does, too")
 
 
+def code_of(place: Target) -> tuple[object, ...]:
+    """What a target's code depends on: boards with the same core get the same code."""
+    return (place.llvm.items(), place.kernels, place.toolchain, place.emulator, place.vectors)
+
+
+def with_code_of_their_own(places: Sequence[Target]) -> list[Target]:
+    """The targets, less those whose code is that of one before them."""
+    found: list[Target] = []
+    for place in places:
+        if code_of(place) not in map(code_of, found):
+            found.append(place)
+    return found
+
+
 def check_part(
     built: BuiltPart,
     place: Target,

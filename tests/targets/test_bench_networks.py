@@ -7,7 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cpu_parts import Builder, require_runnable, run_here, run_program
+from cpu_parts import (
+    Builder,
+    require_runnable,
+    run_here,
+    run_program,
+    with_code_of_their_own,
+)
 
 from joulecut.compiler.graph import Graph, input_specs
 from joulecut.compiler.load import load
@@ -51,7 +57,9 @@ def builder(tmp_path_factory: pytest.TempPathFactory) -> Builder:
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-@pytest.mark.parametrize("place", targets(), ids=lambda place: place.name)
+@pytest.mark.parametrize(
+    "place", with_code_of_their_own(targets()), ids=lambda place: place.name
+)
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_layer(name: str, place: Target, builder: Builder, tmp_path: Path) -> None:
     require_runnable(place)
