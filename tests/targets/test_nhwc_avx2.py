@@ -59,24 +59,20 @@ def test_a_program_is_the_weights_in_an_order_that_stays_in_16_bits(
     rng = np.random.default_rng(seed)
     drawn = rng.normal(0, spread, (outputs, 3, length))
     weights = np.clip(np.rint(drawn), -128, 127).astype(np.int8)
-    steps = -(-length // 4)
-    offsets = np.arange(3 * steps).reshape(3, steps) * 7
-    made = program(weights, 0, offsets)
-    numbers = made[: made.size // 4 * 4].view(np.int32)
-    *turns, at = (int(n) for n in numbers[:HEADER])
-    count = int(np.dot(turns, STEPS))
-    parts = made[at:].reshape(count, LANES, 4).astype(np.int64)
+    turns, spots, parts = parts_of(program(weights, 0, np.arange(3) * 1000))
 
-    total = np.zeros((3 * steps, LANES, 4), np.int64)
-    for where, part in zip(numbers[HEADER : HEADER + count] // 7, parts, strict=True):
-        total[where] += part
-    found = total.transpose(1, 0, 2).reshape(LANES, 3, steps * 4)
+    room = -(-length // 4) * 4  # x is read no further
+    total = np.zeros((LANES, 3, room), np.int64)
+    for spot, part in zip(spots.tolist(), parts, strict=True):
+        segment, first = divmod(spot, 1000)
+        assert first + 4 <= room
+        total[:, segment, first : first + 4] += part
     kept = min(outputs, LANES)
-    assert np.array_equal(found[:kept, :, :length], weights[:kept])
-    assert not found[kept:].any()
-    assert not found[..., length:].any()
+    assert np.array_equal(total[:kept, :, :length], weights[:kept])
+    assert not total[kept:].any()
+    assert not total[..., length:].any()
 
-    pairs = parts.reshape(count, 2 * LANES, 2)
+    pairs = parts.reshape(-1, 2 * LANES, 2)
     for sign in (1, -1):  # x is 0 where a weight has the other sign, else 255
         largest = 255 * np.maximum(sign * pairs, 0).sum(axis=2)
         first = 0
@@ -88,22 +84,43 @@ def test_a_program_is_the_weights_in_an_order_that_stays_in_16_bits(
 
 
 @pytest.mark.parametrize(
-    ("weight", "turns"), [(7, [25, 0, 0]), (20, [0, 50, 0]), (60, [0, 0, 100])]
+    ("weight", "turns"),
+    [(7, [25, 0, 0, 0]), (20, [0, 33, 0, 1]), (30, [0, 0, 50, 0]), (60, [0, 0, 0, 100])],
 )
 def test_small_weights_are_widened_seldom(weight: int, turns: list[int]) -> None:
     weights = np.full((8, 1, 400), weight, np.int8)
-    assert turns_of(program(weights, 0, np.zeros((1, 100), np.int64))) == turns
+    assert parts_of(program(weights, 0, np.zeros(1, np.int64)))[0] == turns
 
 
 def test_zeros_are_left_out() -> None:
     weights = np.zeros((8, 1, 400), np.int8)
     weights[3, 0, 17] = 1
-    assert turns_of(program(weights, 0, np.zeros((1, 100), np.int64))) == [0, 0, 1]
+    assert parts_of(program(weights, 0, np.zeros(1, np.int64)))[0] == [0, 0, 0, 1]
+    turns, spots, parts = parts_of(program(0 * weights, 0, np.zeros(1, np.int64)))
+    assert (turns, spots.size, parts.size) == ([0, 0, 0, 0], 0, 0)
 
 
-def turns_of(made: np.ndarray) -> list[int]:
-    """How often each of the steps runs."""
-    return made[: 4 * len(STEPS)].view(np.int32).tolist()
+@pytest.mark.parametrize(
+    ("length", "at", "spots"),
+    [
+        (8, 4, [3]),  # a granule that begins a byte early has them in two sums
+        (8, 0, [0, 1]),  # nothing is before the first
+        (8, 6, [4, 4]),  # nothing is read beyond the last four
+    ],
+)
+def test_large_neighbours_do_not_meet(length: int, at: int, spots: list[int]) -> None:
+    weights = np.zeros((8, 1, length), np.int8)
+    weights[5, 0, at : at + 2] = 100
+    assert sorted(parts_of(program(weights, 0, np.zeros(1, np.int64)))[1]) == spots
+
+
+def parts_of(made: np.ndarray) -> tuple[list[int], np.ndarray, np.ndarray]:
+    """How often each of the steps runs; where its granules lie; their weights [n, 8, 4]."""
+    numbers = made[: made.size // 4 * 4].view(np.int32)
+    *turns, at = numbers[:HEADER].tolist()
+    count = int(np.dot(turns, STEPS))
+    parts = made[at:].reshape(count, LANES, 4).astype(np.int64)
+    return turns, numbers[HEADER : HEADER + count], parts
 
 
 @pytest.mark.parametrize(

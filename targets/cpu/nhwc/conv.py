@@ -262,15 +262,14 @@ class _Kernel:
 
     def _programs(self) -> Array | None:
         """Programs of all blocks of all groups, each with as much room as the longest."""
-        program, granule = self.family.program, self.family.granule
+        program = self.family.program
         if program is None:
             return None
-        offsets = np.arange(0, self.steps * granule, granule)
+        begins = np.zeros(1, np.int64)
         for count, step in reversed(self.work.segments):
-            offsets = np.add.outer(np.arange(count) * step, offsets)
-        offsets = offsets.reshape(-1, self.steps)
+            begins = np.add.outer(np.arange(count) * step, begins).reshape(-1)
         made = [
-            program(group, start, offsets)
+            program(group, start, begins)
             for group in np.split(self.work.stretches, self.work.group)
             for start in self.finish.starts
         ]

@@ -85,8 +85,8 @@ class Family:
         pack: weights [O, segments, length], the first channel of each block -> their bytes in
             the order in which `accumulate` reads them.
         program: used instead of `pack` where what is done depends on the weights: weights
-            [O, segments, length], the first channel of a block, where in x each granule of a
-            segment lies -> bytes that `accumulate` reads from where the block's weights begin.
+            [O, segments, length], the first channel of a block, where in x each segment begins
+            -> bytes that `accumulate` reads from where the block's weights begin.
             Tiles then have one block.
         ends: what it has for the end of a tile.
     """
