@@ -23,8 +23,9 @@ from pathlib import Path
 from joulecut.compiler.graph import Graph, input_specs, output_specs, spec_of
 from joulecut.compiler.link_code import LinkCode
 from joulecut.compiler.quant import TensorSpec
+from joulecut.hw.cache import default_cache_dir
 from joulecut.targets.base import Target
-from joulecut.targets.cpu.cache import default_cache_dir, object_files
+from joulecut.targets.cpu.cache import object_files
 from joulecut.targets.cpu.coder import coder_object, write_sources
 from joulecut.targets.cpu.driver import EXPORTS, constants_assembly, driver, header
 from joulecut.targets.cpu.layout import Layout, lay_out

@@ -8,25 +8,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Callable, Iterable
 from functools import cache
 from importlib import metadata
 from pathlib import Path
 
+from joulecut.hw.cache import kept
 from joulecut.targets.base import Target
 from joulecut.targets.cpu.script import Step
 
 Progress = Callable[[str], None]
 
 _CODEGEN = Path(__file__).with_name("codegen.py")
-
-
-def default_cache_dir() -> Path:
-    """`$XDG_CACHE_HOME/joulecut`, by default `~/.cache/joulecut`."""
-    home = os.environ.get("XDG_CACHE_HOME")
-    return (Path(home) if home else Path.home() / ".cache") / "joulecut"
 
 
 def object_files(
@@ -47,7 +40,6 @@ def object_files(
         ConfigError: LLVM does not know the processor or a feature of the target.
     """
     folder = cache_dir / "objects" / target.arch
-    folder.mkdir(parents=True, exist_ok=True)
     files: dict[str, Path] = {}
     for symbol, source in sorted({step.symbol: step.source for step in steps}.items()):
         path = folder / f"{symbol}-{_key(source, target)}.o"
@@ -60,15 +52,11 @@ def object_files(
 
 
 def _compile(source: str, symbol: str, target: Target, path: Path) -> None:
-    """Appears under its name complete or not at all, whoever else builds at the same time."""
     from joulecut.targets.cpu.codegen import compile_object  # imports TVM, which takes seconds
     from joulecut.targets.cpu.llvm_names import require_known
 
     require_known(target.name, llvm_target(target))
-    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        made = Path(folder) / path.name
-        compile_object(source, symbol, llvm_target(target), made)
-        made.replace(path)
+    kept(path, lambda made: compile_object(source, symbol, llvm_target(target), made))
 
 
 def llvm_target(target: Target) -> dict[str, object]:

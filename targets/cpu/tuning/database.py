@@ -24,8 +24,8 @@ from pathlib import Path
 from typing import Any, cast
 
 from joulecut.compiler.errors import ConfigError
+from joulecut.hw.cache import default_cache_dir
 from joulecut.targets.base import Target
-from joulecut.targets.cpu.cache import default_cache_dir
 from joulecut.targets.cpu.nhwc.kernels import PORTABLE, Choice
 from joulecut.targets.cpu.nhwc.tile import Order, Tile
 
