@@ -346,7 +346,7 @@ module jc_requantize (
     any_q9   <= any;
     all_q9   <= all;
     sign_q9  <= sum_q8[28];
-    over_q9  <= ~(|place_q8[5:4]) & (sum_q8[27:15] != {13{sum_q8[28]}});
+    over_q9  <= ~(|place_q8[5:4]) & (sum_q8[27:16] != {12{sum_q8[28]}});
     by_16_q9 <= 27'(wide >>> {place_q8[5:4], 4'b0000});
     place_q9 <= place_q8[3:0];
   end
