@@ -1,0 +1,240 @@
+"""Integer graphs on the accelerator: every stored value equals the reference, in models and RTL."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+from cpu_cases import Cases, samples
+from integer_graphs import NETWORKS
+from random_layers import OPERATORS, layers_of
+from rtl_design import require
+
+from joulecut.compiler.cut import cuts
+from joulecut.compiler.errors import ConfigError, UnsupportedError
+from joulecut.compiler.graph import Graph, Value, constant_of, input_specs, nodes, op_key
+from joulecut.compiler.plan import partition
+from joulecut.compiler.reference import trace
+from joulecut.hw.config import CONFIGS, Z7020
+from joulecut.hw.descriptors import Compute, Load, Store
+from joulecut.targets.fpga.lower import program_of
+from joulecut.targets.fpga.program import Machine, ModelMachine, Program, RtlMachine
+
+# So small that most layers need many tiles.
+SMALL = replace(
+    Z7020,
+    name="small",
+    activation_words=512,
+    weight_words=1100,
+    output_words=128,
+    parameter_words=64,
+)
+REFUSED = ("quantize", "concat", "add")  # floats, planes cut in two, three addends
+ACCELERATED = [name for name in OPERATORS if name not in REFUSED]
+
+
+def check(
+    graph: Graph, program: Program, machine: Machine, feeds: Mapping[str, np.ndarray]
+) -> int:
+    """Compares every stored value and returns how many integers there were."""
+    expected = trace(graph, feeds)
+    found = machine.run(program, feeds)
+    for name, array in found.items():
+        np.testing.assert_array_equal(array, expected[name], err_msg=name)
+        assert array.dtype == expected[name].dtype
+    return sum(array.size for array in found.values())
+
+
+def narrowed(graph: Graph) -> Graph:
+    """The graph without the weights of -128 that random layers draw at times."""
+    for node in nodes(graph):
+        for value in node.inputs:
+            array = constant_of(value)
+            if value is not None and array is not None and array.dtype == np.int8:
+                value.const_value = ir.tensor(np.maximum(array, -127), name=value.name)
+    return graph
+
+
+@pytest.mark.parametrize("operator", ACCELERATED)
+def test_random_layers(operator: str) -> None:
+    done = 0
+    for graph in layers_of(operator, 60_000, seed=7):
+        program = program_of(narrowed(graph), Z7020)
+        done += check(graph, program, ModelMachine(), samples(graph, 1)[0])
+    assert done >= 60_000
+
+
+def test_many_tiles_on_the_rtl() -> None:
+    require("verilator")
+    machine, done = RtlMachine(SMALL), 0
+    for operator in ("conv", "conv_1d", "depthwise", "max_pool", "average_pool"):
+        (graph, *_) = layers_of(operator, 1, seed=11)
+        try:
+            program = program_of(narrowed(graph), SMALL)
+        except UnsupportedError:
+            continue  # a row does not fit
+        done += check(graph, program, machine, samples(graph, 1)[0])
+        assert machine.counts == program.counts()
+    assert done > 10_000
+
+
+def integers(graph: Graph, seed: int = 0) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    return {
+        spec.name: rng.integers(
+            np.iinfo(spec.dtype).min, np.iinfo(spec.dtype).max, spec.shape, spec.dtype, True
+        )
+        for spec in input_specs(graph)
+    }
+
+
+@pytest.fixture(scope="module")
+def middle() -> Graph:
+    """The digit network between its Quantize and its last product: all of it is integers."""
+    found = [cut for cut in cuts(NETWORKS["digits"]()) if cut.edge_macs]
+    return partition(NETWORKS["digits"](), found[-1]).edge.graph
+
+
+def test_a_float_input_stays_with_the_processor(middle: Graph) -> None:
+    with pytest.raises(UnsupportedError, match="accelerator 'z7020' must run all of the part"):
+        program_of(middle, Z7020)
+
+
+def residual() -> Graph:
+    """A first layer of 3 channels, a residual block, pools, and a product."""
+    cases = Cases(5)
+    rng = cases.rng
+
+    def conv(x: Value, outputs: int, inputs: int, side: int, name: str = "") -> Value:
+        weights = cases.constant(
+            rng.integers(-127, 128, (outputs, inputs, side, side)).astype(np.int8)
+        )
+        bias = cases.constant(rng.integers(-999, 999, outputs).astype(np.int32))
+        pad = side // 2
+        window = {"strides": [1, 1], "pads": [pad] * 4, "dilations": [1, 1], "group": 1}
+        node = cases.node(
+            "Conv", [x, weights, bias], {"x_zero_point": 3, "w_zero_point": [0], **window}
+        )
+        cases.requantize(node, name, dtype="int8", x_zero_point=0)
+        return cases.last
+
+    x = cases.input((1, 3, 20, 17), "int8")
+    first = conv(x, 40, 3, 3)
+    second = conv(conv(first, 40, 40, 3), 40, 40, 1)
+    factors = [cases.constant(np.array([f], np.float32)) for f in (0.7, 0.45)]
+    added = cases.node(
+        "Add",
+        [first, second, *factors],
+        {
+            "axis": 1,
+            "x_zero_points": [3, -5],
+            "zero_point": 4,
+            "low": -128,
+            "high": 127,
+            "dtype": "int8",
+        },
+        name="sum",
+    )
+    window = {"kernel_shape": [3, 3], "strides": [2, 2], "pads": [1, 1, 1, 1]}
+    cases.node("MaxPool", [added], window, name="pooled", domain="")
+    return cases.graph()
+
+
+@pytest.mark.parametrize("name", ["z7020", "z7020-wide"])
+def test_a_residual_network_on_the_rtl(name: str) -> None:
+    require("verilator")
+    graph, config = residual(), CONFIGS[name]
+    program = program_of(graph, config)
+    kinds = {type(descriptor) for descriptor in program.descriptors}
+    assert kinds == {Load, Compute, Store}
+    assert any(isinstance(d, Compute) and d.is_packed for d in program.descriptors)
+    machine = RtlMachine(config)
+    assert check(graph, program, machine, integers(graph)) > 20_000
+    assert machine.counts == program.counts()
+    check(graph, program, RtlMachine(config, seed=3), integers(graph, 1))
+
+
+def joined(channels: tuple[int, ...]) -> Graph:
+    """Products of one input side by side, and a product that reads them all."""
+    cases = Cases(3)
+    x = cases.input((1, 9, 7, 6), "int8")
+    window = {"strides": [1, 1], "pads": [0] * 4, "dilations": [1, 1], "group": 1}
+
+    def conv(source: Value, inputs: int, outputs: int, name: str = "") -> Value:
+        drawn = cases.rng.integers(-127, 128, (outputs, inputs, 1, 1)).astype(np.int8)
+        attributes = {"x_zero_point": 1, "w_zero_point": [0], **window}
+        node = cases.node("Conv", [source, cases.constant(drawn)], attributes)
+        cases.requantize(node, name, dtype="int8", x_zero_point=0)
+        return cases.last
+
+    parts = [conv(x, 9, count) for count in channels]
+    whole = cases.node("Concat", parts, {"axis": 1}, domain="", name="whole")
+    conv(whole, sum(channels), 5, "y")
+    return cases.graph()
+
+
+def test_joining_whole_planes_costs_nothing() -> None:
+    graph = joined((8, 24, 3))
+    program = program_of(graph, Z7020)
+    check(graph, program, ModelMachine(), integers(graph))
+    assert set(program.labels) == {value.name for value in program.layers}
+    assert "whole" not in program.labels
+    with pytest.raises(UnsupportedError, match="must be multiples of 8 but for the last"):
+        program_of(joined((8, 12, 8)), Z7020)
+
+
+def test_waits_are_for_what_comes_earlier() -> None:
+    program = program_of(residual(), SMALL)
+    ended = {"load": 0, "compute": 0, "store": 0}
+    for descriptor in program.descriptors:
+        waits = descriptor.waits
+        assert waits.load <= ended["load"]
+        assert waits.compute <= ended["compute"]
+        assert waits.store <= ended["store"]
+        ended[descriptor.kind] += 1
+
+
+def test_all_refusals_come_at_once() -> None:
+    cases = Cases(0)
+    x = cases.input((1, 4, 6, 6), "int8")
+    weights = cases.constant(np.full((8, 4, 1, 1), -128, np.int8))
+    window = {"strides": [1, 1], "pads": [0] * 4, "dilations": [1, 1], "group": 1}
+    node = cases.node("Conv", [x, weights], {"x_zero_point": 0, "w_zero_point": [0], **window})
+    cases.requantize(node, "y", dtype="int8", x_zero_point=0)
+    graph = cases.graph()
+    with pytest.raises(UnsupportedError) as raised:
+        program_of(graph, Z7020)
+    assert "weights must be -127..127, not -128" in str(raised.value)
+    assert len(raised.value.findings) >= 1
+
+
+def test_a_layer_too_large_says_what_must_fit() -> None:
+    tiny = replace(Z7020, name="tiny", weight_words=64)
+    graph = residual()
+    with pytest.raises(UnsupportedError, match="weights of 16 channels must fit 64 words"):
+        program_of(graph, tiny)
+    tiny = replace(Z7020, name="tiny", activation_words=16)
+    with pytest.raises(UnsupportedError, match="inputs of one row must fit 16 words"):
+        program_of(graph, tiny)
+
+
+def test_feeds_are_checked() -> None:
+    graph = residual()
+    program = program_of(graph, Z7020)
+    with pytest.raises(
+        ConfigError, match=r"input 'in0' must be int8 \[1, 3, 20, 17\], not nothing"
+    ):
+        ModelMachine().run(program, {})
+    with pytest.raises(
+        ConfigError, match="program must be for the accelerator 'small', not 'z7020'"
+    ):
+        RtlMachine(SMALL).run(program, integers(graph))
+
+
+def test_operators_that_are_tested_are_those_that_run() -> None:
+    graphs = [graph for name in ACCELERATED for graph in layers_of(name, 1, 7)]
+    names = {op_key(node) for graph in graphs for node in nodes(graph)}
+    assert {"joulecut.Conv", "joulecut.MatMul", "joulecut.AveragePool", "MaxPool"} <= names
