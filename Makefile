@@ -7,7 +7,7 @@ CODE := compiler kernels targets hw zoo joulecut/__init__.py joulecut/cli tests 
 
 .DEFAULT_GOAL := help
 .PHONY: help dev demo test test-all test-c verify-kernels verify-cuts bench bench-codec bench-cpu
-.PHONY: bench-arm bench-quantize arm-sysroot fuzz check format clean
+.PHONY: bench-arm bench-quantize bench-accelerator arm-sysroot fuzz check format clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -51,6 +51,9 @@ bench-arm: dev ## instructions on emulated Arm cores beside onnxruntime and Lite
 
 bench-quantize: dev ## what quantizing after training costs, by method and by number of samples
 	@PYTHONPATH=scripts $(BIN)/python scripts/bench_quantize.py
+
+bench-accelerator: dev ## networks on the int8 MAC accelerator: cycles, utilization, energy; values on the simulated RTL
+	@PYTHONPATH=scripts $(BIN)/python scripts/bench_accelerator.py
 
 arm-sysroot: dev ## out/arm_sysroot: onnxruntime and LiteRT for Arm, to run under qemu-user; nothing is installed
 	@PYTHONPATH=scripts $(BIN)/python scripts/arm_sysroot.py

@@ -106,7 +106,8 @@ def accelerator_energy(
     Raises:
         EnergyTableError: a price is missing.
     """
-    words = dict.fromkeys(("activations", "weights", "parameters", "outputs", "sums"), 0.0)
+    memories = ["activations", "weights", "parameters", "outputs", "sums"]
+    words: dict[str, float] = dict.fromkeys(memories, 0.0)
     products = requantized = added = 0
     for memory in Memory:
         beats = sum(load.beats for load in loads_of(descriptors, memory))
