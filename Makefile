@@ -53,7 +53,7 @@ bench-quantize: dev ## what quantizing after training costs, by method and by nu
 	@PYTHONPATH=scripts $(BIN)/python scripts/bench_quantize.py
 
 bench-accelerator: dev ## networks on the int8 MAC accelerator: cycles, utilization, energy; values on the simulated RTL
-	@PYTHONPATH=scripts $(BIN)/python scripts/bench_accelerator.py
+	@PYTHONPATH=scripts $(BIN)/python scripts/bench_accelerator.py --peers
 
 arm-sysroot: dev ## out/arm_sysroot: onnxruntime and LiteRT for Arm, to run under qemu-user; nothing is installed
 	@PYTHONPATH=scripts $(BIN)/python scripts/arm_sysroot.py

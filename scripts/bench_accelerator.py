@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from bench_networks import networks
 from bench_table import CONSOLE, show
+from peers import scale_sim
 
 import joulecut as jc
 from joulecut.compiler.graph import input_specs
@@ -30,6 +31,7 @@ from joulecut.targets.fpga.tensors import PackedTensor, Tensor
 from joulecut.targets.fpga.tiles import Made, steps_of
 from joulecut.targets.fpga.work import Window, Work, best_tiling
 
+PEER_PRODUCTS = 1e6  # of channels and pixels: SCALE-Sim takes minutes for more
 SMALL_MACS = 100e6  # networks up to here run on the RTL in seconds
 MULTIPLY, LARGEST, SUM, PAIR = Operation
 
@@ -73,6 +75,8 @@ CHAINS = {
     "256 to 256, 14x14": ([Layer(256, 256, 3, 1, 1)], 14),
     "512 to 512, 7x7": ([Layer(512, 512, 3, 1, 1)], 7),
     "16 to 16, 32x32": ([Layer(16, 16, 3, 1, 1)], 32),
+    "32 to 32, 16x16": ([Layer(32, 32, 3, 1, 1)], 16),
+    "64 to 64, 8x8": ([Layer(64, 64, 3, 1, 1)], 8),
     "3 to 16, 32x32": ([Layer(3, 16, 3, 1, 1)], 32),
 }
 
@@ -168,11 +172,43 @@ def compared(program: Program, graph: jc.Graph, rtl: bool) -> str:
     return f"model: {said}"
 
 
+def beside_scale_sim(config: MacArrayConfig) -> None:
+    """Layers of 3x3 beside the best dataflow of SCALE-Sim on an array of the same size."""
+    sizes = {
+        name: (layers, side)
+        for name, (layers, side) in CHAINS.items()
+        if layers[0].inputs * layers[0].outputs * side**2 < PEER_PRODUCTS
+    }
+    theirs = scale_sim.best(
+        {
+            name.replace(",", ""): (
+                side + 2 * layers[0].pad,
+                layers[0].side,
+                layers[0].inputs,
+                layers[0].outputs,
+            )
+            for name, (layers, side) in sizes.items()
+        },
+        config.rows,
+        config.columns,
+    )
+    rows: list[list[str]] = []
+    for (name, (layers, side)), peer in zip(sizes.items(), theirs.values(), strict=True):
+        counts = count(config, chain(config, layers, side)[1], latency=MODEL_LATENCY)
+        array = counts.mac_cycles + counts.weight_stalls + counts.sum_stalls
+        numbers = [array, peer.compute, array / peer.compute]
+        numbers += [counts.cycles, peer.total, counts.cycles / peer.total]
+        rows.append([name, *(f"{n:,}" if isinstance(n, int) else f"{n:.2f}" for n in numbers)])
+    columns = ["layer", "array", "SCALE-Sim", "ratio", "all", "with prefetch", "ratio"]
+    show("cycles beside SCALE-Sim 3.0.0, its best dataflow, unlimited bandwidth", columns, rows)
+
+
 def main() -> None:
     """Prints the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", help="networks of the bench; all if none")
     parser.add_argument("--config", default="z7020", choices=sorted(CONFIGS))
+    parser.add_argument("--peers", action="store_true", help="SCALE-Sim on single layers, too")
     parser.add_argument("--rtl-all", action="store_true", help="large networks on the RTL, too")
     options = parser.parse_args()
     config = CONFIGS[options.config]
@@ -199,6 +235,8 @@ def main() -> None:
     columns = ["network", "MMAC", "cycles", "ms", "utilization", "MB in", "MB out"]
     columns += ["pJ/MAC on chip", "DRAM uJ", "checked"]
     show("on the accelerator", columns, rows)
+    if options.peers:
+        beside_scale_sim(config)
 
 
 if __name__ == "__main__":
