@@ -1,7 +1,8 @@
 """The accelerator's registers and descriptors: one table for RTL, driver, models and docs.
 
-`python -m joulecut.hw.regs` writes hw/rtl/jc_regs.svh, hw/jc_regs.h and the tables of
-docs/accelerator.md; a test fails when one of them is stale.
+`python -m joulecut.hw.regs` writes hw/rtl/jc_regs.svh, hw/jc_regs.h, the tables of
+docs/accelerator.md and the constants of targets/fpga/driver.py, which must be one file; a test
+fails when one of them is stale.
 """
 
 from __future__ import annotations
@@ -10,10 +11,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+VLNV = "joulecut:accelerator:jc_core:1.0"  # vendor, library, name, version: how Vivado names it
 IDENTITY = 0x4A434D41  # "JCMA"
 VERSION = 1
 DESCRIPTOR_BYTES = 64
 WORDS = DESCRIPTOR_BYTES // 4
+ALIGNMENT = 128  # bytes: of lists of descriptors and of the memory that addresses count from
 
 
 @dataclass(frozen=True)
@@ -177,6 +180,21 @@ OPCODES: Mapping[str, int] = {"nothing": 0, "load": 1, "compute": 2, "store": 3}
 KINDS: Mapping[str, tuple[Field, ...]] = {"load": LOAD, "compute": COMPUTE, "store": STORE}
 ERRORS: Mapping[str, int] = {"opcode": 1, "read": 2, "write": 3}
 
+STATUS: Mapping[str, int] = {"busy": 1, "done": 2, "error": 4}  # masks; the code is in 11:8
+CONTROL: Mapping[str, int] = {"start": 1, "clear": 2}
+
+# Where an accelerator says how large it is: a MacArrayConfig's field -> register, lowest bit, width.
+SIZES: Mapping[str, tuple[str, int, int]] = {
+    "rows": ("array", 0, 8),
+    "columns": ("array", 8, 8),
+    "strip": ("array", 16, 8),
+    "lanes": ("array", 24, 8),
+    "activation_words": ("inputs", 0, 32),
+    "weight_words": ("weights", 0, 32),
+    "output_words": ("outputs", 0, 32),
+    "parameter_words": ("parameters", 0, 32),
+}
+
 COUNTERS = tuple(r.name for r in REGISTERS[[r.name for r in REGISTERS].index("cycles") :])
 
 
@@ -233,23 +251,58 @@ def tables() -> str:
     return "\n".join([*lines, ""])
 
 
-_BEGIN, _END = "<!-- registers: written by joulecut.hw.regs -->\n", "<!-- end of registers -->"
+def constants() -> str:
+    """The constants of targets/fpga/driver.py, which may import nothing of joulecut."""
+    moved = {f.name: (f.word, f.lsb, f.width) for f in _MOVE}
+    tables: dict[str, Mapping[str, object]] = {
+        "REGISTERS": {r.name: r.offset for r in REGISTERS},
+        "STATUS": STATUS,
+        "CONTROL": CONTROL,
+        "SIZES": SIZES,
+        "ERRORS": ERRORS,
+        "OPCODES": OPCODES,
+        "MOVE": {"opcode": (0, 0, 4), **moved},
+    }
+    lines = [
+        f'VLNV = "{VLNV}"',
+        f"IDENTITY = 0x{IDENTITY:08X}",
+        f"VERSION = {VERSION}",
+        f"DESCRIPTOR_BYTES = {DESCRIPTOR_BYTES}",
+        f"ALIGNMENT = {ALIGNMENT}",
+        f'FIRST_COUNTER = "{COUNTERS[0]}"',
+    ]
+    for name, table in tables.items():
+        rows = [f"    {_quoted(key)}: {_quoted(value)}," for key, value in table.items()]
+        lines += [f"{name} = {{", *rows, "}"]
+    return "\n".join([*lines, ""])
 
 
-def with_tables(page: str) -> str:
-    """A page with its tables made anew."""
-    before, rest = page.split(_BEGIN)
-    return before + _BEGIN + tables() + _END + rest.split(_END)[1]
+def _quoted(value: object) -> str:
+    """As Python, with double quotes."""
+    return repr(value).replace("'", '"')
+
+
+_PAGE = ("<!-- registers: written by joulecut.hw.regs -->\n", "<!-- end of registers -->")
+_DRIVER = ("# Registers: written by joulecut.hw.regs.\n", "# End of registers.")
+
+
+def _replaced(text: str, marks: tuple[str, str], inner: str) -> str:
+    """A text with what stands between two marks made anew."""
+    begin, end = marks
+    before, rest = text.split(begin)
+    return before + begin + inner + end + rest.split(end)[1]
 
 
 def files() -> dict[Path, str]:
     """What the table is written to, and what belongs there."""
     folder = Path(__file__).resolve().parent
     page = folder.parent / "docs" / "accelerator.md"
+    driver = folder.parent / "targets" / "fpga" / "driver.py"
     return {
         folder / "rtl" / "jc_regs.svh": verilog(),
         folder / "jc_regs.h": header(),
-        page: with_tables(page.read_text(encoding="utf-8")),
+        page: _replaced(page.read_text(encoding="utf-8"), _PAGE, tables()),
+        driver: _replaced(driver.read_text(encoding="utf-8"), _DRIVER, constants()),
     }
 
 

@@ -56,6 +56,8 @@ class Simulator:
         latency: cycles from the address of a burst to its first beat, 2 or more, and from the
             last beat of a write to its answer.
         seed: if not 0, memory and buses pause at random instead.
+        library: of this configuration, as `simulation_library` gave it; found or built now if
+            None, for which Verilator is needed.
     """
 
     def __init__(
@@ -65,10 +67,11 @@ class Simulator:
         *,
         latency: int = 20,
         seed: int = 0,
+        library: Path | None = None,
     ) -> None:
         self.config = config
         self.memory = memory
-        self._library = _library(config)
+        self._library = _loaded(library or simulation_library(config))
         self._handle = self._library.jc_new(memory.ctypes.data, memory.size, latency)
         self._library.jc_random(self._handle, seed)
 
@@ -100,17 +103,25 @@ class Simulator:
         """Reads a register by its name in hw/regs.py."""
         return int(self._library.jc_read(self._handle, OFFSETS[register]))
 
+    def advance(self, cycles: int) -> bool:
+        """Lets time pass until the interrupt is up, and returns whether it is.
+
+        Raises:
+            SimulationError: a rule of AXI is broken.
+        """
+        fault = self._library.jc_run(self._handle, cycles)
+        if fault and fault != _HANG:
+            raise SimulationError(f"AXI: {_FAULTS[fault]}")
+        return not fault
+
     def wait(self, cycles: int) -> None:
         """Lets time pass until the interrupt is up.
 
         Raises:
             SimulationError: it is not up after as many cycles, or a rule of AXI is broken.
         """
-        fault = self._library.jc_run(self._handle, cycles)
-        if fault == _HANG:
+        if not self.advance(cycles):
             raise SimulationError(f"no interrupt after {cycles} cycles: {self.counts()}")
-        if fault:
-            raise SimulationError(f"AXI: {_FAULTS[fault]}")
 
     def counts(self) -> Counts:
         """The counters as they stand."""
@@ -147,10 +158,14 @@ class Simulator:
         return self.counts()
 
 
-def _library(config: MacArrayConfig) -> ctypes.CDLL:
-    path = build_library(
+def simulation_library(config: MacArrayConfig) -> Path:
+    """The simulated accelerator as a shared library, built now if it never was."""
+    return build_library(
         "jc_core", sources(), RTL / "jc_simulation.cpp", parameters=config.parameters
     )
+
+
+def _loaded(path: Path) -> ctypes.CDLL:
     library = ctypes.CDLL(str(path))
     handle, word = ctypes.c_void_p, ctypes.c_uint32
     signatures = {

@@ -35,6 +35,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "tvm": ("targets/cpu/",),
     "torch": ("zoo/",),
     "brevitas": ("zoo/",),
+    "pynq": ("targets/fpga/driver.py", "targets/fpga/simulated_device.py"),
     "typer": ("joulecut/",),
     "rich": ("joulecut/",),
 }

@@ -1,0 +1,127 @@
+"""A board without a board: the simulated accelerator's registers, and memory apart from the host's.
+
+What the processor writes reaches the accelerator when it is flushed, and what the accelerator
+writes reaches the processor when it invalidates its cache, not before: who forgets either gets
+wrong data, as on the board. Nothing but numpy is needed: targets/fpga/simulated_device.py uses this
+where pynq has an environment of its own.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from pathlib import Path
+
+import numpy as np
+
+from joulecut.hw.config import MacArrayConfig
+from joulecut.hw.simulator import OFFSETS, Simulator
+
+REGISTERS_AT = 0x43C0_0000  # physical address of the registers, Vivado's first on Zynq-7000
+REGISTERS_BYTES = 0x1_0000  # as Vivado assigns; 128 of them are there
+POISON = 0xA5
+_PAGE = 4096
+_FIRST = 1 << 20  # address of the first buffer: 0 would hide addresses that nobody relocated
+_NAMES = {offset: name for name, offset in OFFSETS.items()}
+
+
+class SimulatedBoard:
+    """Programmable logic with one accelerator, and the memory that it sees.
+
+    Args:
+        config: of the accelerator.
+        memory_bytes: of shared memory, at addresses from 0.
+        poll_cycles: that pass when the processor looks at the status.
+        library: of the simulation, as `joulecut.hw.simulator.simulation_library` gave it; found
+            or built now if None.
+
+    Attributes:
+        memory: what the accelerator sees.
+        simulator: the accelerator.
+    """
+
+    def __init__(
+        self,
+        config: MacArrayConfig,
+        *,
+        memory_bytes: int = 16 << 20,
+        poll_cycles: int = 10_000,
+        library: Path | None = None,
+    ) -> None:
+        self.memory = np.full(memory_bytes, POISON, np.uint8)
+        self.simulator = Simulator(config, self.memory, library=library)
+        self.poll_cycles = poll_cycles
+        self._buffers: dict[int, int] = {}  # bytes of each, by its address
+
+    def close(self) -> None:
+        """Ends the simulation."""
+        self.simulator.close()
+
+    # Registers
+
+    def read(self, address: int) -> int:
+        """Reads the register at a physical address.
+
+        Raises:
+            ValueError: there is none.
+        """
+        name = _register(address)
+        if name == "status":
+            self.simulator.advance(self.poll_cycles)
+        return self.simulator.read(name)
+
+    def write(self, address: int, value: int) -> None:
+        """Writes the register at a physical address.
+
+        Raises:
+            ValueError: there is none.
+        """
+        self.simulator.write(_register(address), value)
+
+    # Memory
+
+    def allocate(self, nbytes: int) -> int:
+        """The address of a poisoned buffer of whole pages.
+
+        Raises:
+            MemoryError: the memory is full.
+        """
+        ends = [address + size for address, size in self._buffers.items()]
+        address = max(ends, default=_FIRST)
+        size = -(-nbytes // _PAGE) * _PAGE
+        if address + size > self.memory.size:
+            raise MemoryError(
+                f"buffer must fit the {self.memory.size} bytes of the simulated board, not end "
+                f"at {address + size}; make a board with more memory_bytes"
+            )
+        self._buffers[address] = size
+        self.memory[address : address + size] = POISON
+        return address
+
+    def free(self, address: int) -> None:
+        """Gives a buffer back."""
+        del self._buffers[address]
+
+    def flush(self, address: int, host: int, nbytes: int) -> None:
+        """Copies from the processor's bytes at `host` to the accelerator's at `address`."""
+        ctypes.memmove(self._at(address, nbytes), host, nbytes)
+
+    def invalidate(self, address: int, host: int, nbytes: int) -> None:
+        """Copies from the accelerator's bytes at `address` to the processor's at `host`."""
+        ctypes.memmove(host, self._at(address, nbytes), nbytes)
+
+    def _at(self, address: int, nbytes: int) -> int:
+        if not any(
+            begin <= address and address + nbytes <= begin + size
+            for begin, size in self._buffers.items()
+        ):
+            raise ValueError(
+                f"{nbytes} bytes at 0x{address:X} must lie in a buffer of the simulated board"
+            )
+        return self.memory.ctypes.data + address
+
+
+def _register(address: int) -> str:
+    name = _NAMES.get(address - REGISTERS_AT)
+    if name is None:
+        raise ValueError(f"0x{address:X} is no register of the simulated board")
+    return name
