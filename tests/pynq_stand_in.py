@@ -19,6 +19,7 @@ class Buffer(np.ndarray):
     board: SimulatedBoard
     first: int  # of the whole buffer: address in the host
     start: int  # and as the accelerator sees it
+    is_owner = False  # slices are not
 
     def __array_finalize__(self, source: Any) -> None:
         if isinstance(source, Buffer) and hasattr(source, "board"):
@@ -35,7 +36,12 @@ class Buffer(np.ndarray):
         self.board.invalidate(self.device_address, self.ctypes.data, self.nbytes)
 
     def freebuffer(self) -> None:
-        self.board.free(self.start)
+        if self.is_owner:
+            self.is_owner = False
+            self.board.free(self.start)
+
+    def __del__(self) -> None:
+        self.freebuffer()
 
 
 class DefaultIP:
@@ -71,7 +77,7 @@ def allocate(shape: tuple[int, ...], dtype: str, target: SimulatedBoard) -> Buff
     buffer = np.full(shape, 0x3C, dtype).view(Buffer)
     buffer.board = target
     buffer.first = buffer.ctypes.data
-    buffer.start = target.allocate(buffer.nbytes)
+    buffer.start, buffer.is_owner = target.allocate(buffer.nbytes), True
     return buffer
 
 

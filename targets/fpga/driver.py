@@ -115,6 +115,10 @@ BEAT_BYTES = 8  # of the bus, and channels of a plane
 ADDRESSES = 1 << 32  # bytes that the accelerator can address
 POLL_S = 50e-6  # between two looks at the status
 
+# Memory of runs that have not ended, by its address. pynq frees a buffer that nobody refers to,
+# and after a timeout the accelerator may still write there.
+_IN_USE: dict[int, Any] = {}
+
 
 class AcceleratorError(RuntimeError):
     """The accelerator does not suit the program, did not end, or reported an error."""
@@ -304,9 +308,11 @@ class Network:
             timeout_s: seconds after which the accelerator is given up.
 
         Raises:
-            ValueError: an input is missing, or not of its type and shape.
+            ValueError: an input is missing, or not of its type and shape; or it was closed.
             AcceleratorError: the accelerator did not end, or reported an error.
         """
+        if self._buffer is None:
+            raise ValueError("network must be open to run, and is closed; load it again")
         for value in self.inputs:
             _check_feed(value, feeds.get(value["name"]))
         for value in self.inputs:
@@ -315,7 +321,9 @@ class Network:
                 self._buffer[place["address"] : place["address"] + data.size] = data
                 self._lines(place["address"], data.size).flush()
         address = self._buffer.device_address + self._list
+        _IN_USE[address] = self._buffer
         self.accelerator.execute(address, self.count, timeout_s)
+        del _IN_USE[address]
         outputs: dict[str, np.ndarray] = {}
         for value in self.outputs:
             (place,) = value["places"]
@@ -341,6 +349,7 @@ class Network:
                 "memory must be kept while the accelerator is busy, for it may write there; "
                 "load the overlay again, then close"
             )
+        _IN_USE.pop(self._buffer.device_address + self._list, None)
         self._buffer.freebuffer()
         self._buffer = None
 

@@ -37,6 +37,7 @@ class SimulatedBoard:
     Attributes:
         memory: what the accelerator sees.
         simulator: the accelerator.
+        buffers: bytes of each that is allocated, by its address.
     """
 
     def __init__(
@@ -50,7 +51,7 @@ class SimulatedBoard:
         self.memory = np.full(memory_bytes, POISON, np.uint8)
         self.simulator = Simulator(config, self.memory, library=library)
         self.poll_cycles = poll_cycles
-        self._buffers: dict[int, int] = {}  # bytes of each, by its address
+        self.buffers: dict[int, int] = {}
 
     def close(self) -> None:
         """Ends the simulation."""
@@ -85,7 +86,7 @@ class SimulatedBoard:
         Raises:
             MemoryError: the memory is full.
         """
-        ends = [address + size for address, size in self._buffers.items()]
+        ends = [address + size for address, size in self.buffers.items()]
         address = max(ends, default=_FIRST)
         size = -(-nbytes // _PAGE) * _PAGE
         if address + size > self.memory.size:
@@ -93,13 +94,13 @@ class SimulatedBoard:
                 f"buffer must fit the {self.memory.size} bytes of the simulated board, not end "
                 f"at {address + size}; make a board with more memory_bytes"
             )
-        self._buffers[address] = size
+        self.buffers[address] = size
         self.memory[address : address + size] = POISON
         return address
 
     def free(self, address: int) -> None:
         """Gives a buffer back."""
-        del self._buffers[address]
+        del self.buffers[address]
 
     def flush(self, address: int, host: int, nbytes: int) -> None:
         """Copies from the processor's bytes at `host` to the accelerator's at `address`."""
@@ -112,7 +113,7 @@ class SimulatedBoard:
     def _at(self, address: int, nbytes: int) -> int:
         if not any(
             begin <= address and address + nbytes <= begin + size
-            for begin, size in self._buffers.items()
+            for begin, size in self.buffers.items()
         ):
             raise ValueError(
                 f"{nbytes} bytes at 0x{address:X} must lie in a buffer of the simulated board"

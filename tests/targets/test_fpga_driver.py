@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import gc
 import importlib.util
 import json
 import shutil
@@ -241,8 +242,12 @@ def test_two_networks_at_a_time(
     first.run(integers(graph, 1), timeout_s=LONG_S)
     check(second.run(feeds, timeout_s=LONG_S).outputs, expected(graph, program, feeds))
     check(first.run(feeds, timeout_s=LONG_S).outputs, expected(graph, program, feeds))
+    assert len(accelerator.device.buffers) == 2
     first.close()
     first.close()
+    assert len(accelerator.device.buffers) == 1
+    with pytest.raises(ValueError, match="network must be open to run, and is closed; load it"):
+        first.run(feeds)
     check(second.run(feeds, timeout_s=LONG_S).outputs, expected(graph, program, feeds))
 
 
@@ -389,6 +394,10 @@ def test_after_a_stall_and_a_reset_the_next_run_is_right(
         accelerator.load(tmp_path / "stalled") as network,
     ):
         network.run(integers(graph), timeout_s=0.01)
+    number = len(board.buffers)
+    del network
+    gc.collect()
+    assert len(board.buffers) == number == 1  # the accelerator may still write there
     board.simulator.reset()  # as loading the overlay again does
     feeds = integers(graph, 2)
     with accelerator.load(folder) as network:

@@ -1,0 +1,3 @@
+class Device:
+    tag: str
+    def __init__(self, tag: str, warn: bool = ...) -> None: ...
