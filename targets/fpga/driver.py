@@ -289,13 +289,17 @@ class Network:
         self._buffer: Any = pynq.allocate(
             shape=(self._list + len(descriptors),), dtype="u1", target=accelerator.device
         )
+        self._base: int = self._buffer.device_address
         try:
-            words = relocated(descriptors, self._buffer.device_address, size)
+            words = relocated(descriptors, self._base, size)
             self._buffer[: len(image)] = np.frombuffer(image, np.uint8)
             self._buffer[self._list :] = words.view(np.uint8).reshape(-1)
         except AcceleratorError:
             self.close()
             raise
+        # Parts of a buffer know their address, but on a board that PYNQ.remote reaches: there only
+        # the whole can be flushed.
+        self._has_parts = self._buffer[ALIGNMENT:].device_address == self._base + ALIGNMENT
         # All of it, once: lines that the processor's cache still held of the room for
         # activations would be written over what the accelerator has stored there.
         self._buffer.flush()
@@ -320,7 +324,7 @@ class Network:
                 data = laid_out(place, feeds[value["name"]])
                 self._buffer[place["address"] : place["address"] + data.size] = data
                 self._lines(place["address"], data.size).flush()
-        address = self._buffer.device_address + self._list
+        address = self._base + self._list
         _IN_USE[address] = self._buffer
         self.accelerator.execute(address, self.count, timeout_s)
         del _IN_USE[address]
@@ -349,7 +353,7 @@ class Network:
                 "memory must be kept while the accelerator is busy, for it may write there; "
                 "load the overlay again, then close"
             )
-        _IN_USE.pop(self._buffer.device_address + self._list, None)
+        _IN_USE.pop(self._base + self._list, None)
         self._buffer.freebuffer()
         self._buffer = None
 
@@ -361,7 +365,9 @@ class Network:
             self.close()
 
     def _lines(self, address: int, nbytes: int) -> Any:
-        """Some of the memory, as whole lines of the processor's cache."""
+        """What to flush for some of the memory: whole lines of the processor's cache, or all."""
+        if not self._has_parts:
+            return self._buffer
         end = -(-(address + nbytes) // ALIGNMENT) * ALIGNMENT
         return self._buffer[address // ALIGNMENT * ALIGNMENT : end]
 
@@ -378,10 +384,11 @@ def relocated(descriptors: bytes, base: int, size: int) -> np.ndarray:
         AcceleratorError: the memory cannot be addressed, or a descriptor leaves it.
     """
     words = np.frombuffer(descriptors, "<u4").reshape(-1, DESCRIPTOR_BYTES // 4).copy()
-    if base % ALIGNMENT or base + size + words.nbytes > ADDRESSES:
+    nbytes = -(-size // ALIGNMENT) * ALIGNMENT + words.nbytes
+    if base % ALIGNMENT or base + nbytes > ADDRESSES:
         raise AcceleratorError(
             f"memory must lie below 0x{ADDRESSES:X} at a multiple of {ALIGNMENT}, and "
-            f"{size + words.nbytes} bytes are at 0x{base:X}; give the Linux kernel a region "
+            f"{nbytes} bytes are at 0x{base:X}; give the Linux kernel a region "
             "of contiguous memory (cma=) below 4 GiB"
         )
     opcode = _field(words, "opcode")

@@ -251,6 +251,24 @@ def test_two_networks_at_a_time(
     check(second.run(feeds, timeout_s=LONG_S).outputs, expected(graph, program, feeds))
 
 
+def test_a_buffer_whose_parts_do_not_know_their_address(
+    graph: Graph,
+    program: Program,
+    folder: Path,
+    accelerator: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As PYNQ.remote has them: whatever is flushed lands at the beginning of the buffer."""
+    monkeypatch.setattr(
+        pynq_stand_in.Buffer, "device_address", property(lambda buffer: buffer.start)
+    )
+    with accelerator.load(folder) as network:
+        for seed in range(2):
+            feeds = integers(graph, seed)
+            outputs, _ = network.run(feeds, timeout_s=LONG_S)
+            check(outputs, expected(graph, program, feeds))
+
+
 def test_feeds_are_checked(graph: Graph, folder: Path, accelerator: Any) -> None:
     network = accelerator.load(folder)
     with pytest.raises(ValueError, match=r"'in0' must be int8 \[1, 3, 20, 17\], not nothing"):
