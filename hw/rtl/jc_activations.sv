@@ -12,6 +12,7 @@ module jc_activations #(
   // the first window, and one that only packed windows need
   input  logic [Address-1:0]         a_byte_i,
   input  logic [Address-1:0]         b_byte_i,
+  input  logic                       is_packed_i,
   output logic [Columns*8-1:0]       a_window_o,  // three cycles later
   output logic [Columns*8-1:0]       b_window_o,
   // a beat into 8 lanes of a word
@@ -60,27 +61,28 @@ module jc_activations #(
   for (genvar w = 0; w < 2; w++) begin : g_window
     logic [Lane-1:0] shift_q, shift_q2;
     logic parity_q, half_q;
-    logic [Columns*8-1:0] mixed_d, mixed_q, turned;
+    logic [Columns*8-1:0] mixed_q, window_q;
     always_ff @(posedge clk_i) begin
       half_q <= half[w];
       parity_q <= first_byte[w][Lane];
       shift_q <= first_byte[w][Lane-1:0];
       shift_q2 <= shift_q;
-      mixed_q <= mixed_d;
+      if (w == 0 || is_packed_i) begin : turn
+        logic [Columns*8-1:0] even, odd, is_odd;
+        logic [2*Columns*8-1:0] twice;
+        // Byte lanes below the shift come from the word after the first one.
+        even = half_q ? data[4 + w] : data[w];
+        odd = half_q ? data[6 + w] : data[2 + w];
+        is_odd = {Columns*8{!parity_q}} ^ ({Columns*8{1'b1}} << {shift_q, 3'b000});
+        mixed_q <= (odd & is_odd) | (even & ~is_odd);
+        twice = {mixed_q, mixed_q} >> {shift_q2, 3'b000};
+        window_q <= twice[Columns*8-1:0];
+      end
     end
-    // Byte lanes below the shift come from the word after the first one.
-    for (genvar c = 0; c < Columns; c++) begin : g_mix
-      logic is_odd;
-      assign is_odd = parity_q ^ ((Lane+1)'(c) < {1'b0, shift_q});
-      assign mixed_d[c*8 +: 8] = data[{half_q, is_odd, 1'(w)}][c*8 +: 8];
-    end
-    logic [2*Columns*8-1:0] twice;
-    assign twice = {mixed_q, mixed_q} >> {shift_q2, 3'b000};
-    assign turned = twice[Columns*8-1:0];
     if (w == 0) begin : g_a
-      always_ff @(posedge clk_i) a_window_o <= turned;
+      assign a_window_o = window_q;
     end else begin : g_b
-      always_ff @(posedge clk_i) b_window_o <= turned;
+      assign b_window_o = window_q;
     end
   end
 endmodule

@@ -16,6 +16,7 @@ module jc_array #(
   input  logic [$clog2(Rows)-1:0]  row_i,
   input  logic [Columns*8-1:0]     row_weights_i,
   input  logic                     swap_i,
+  input  logic                     valid_i,  // x is that of a pixel
   input  logic [Columns*9-1:0]     x_i,
   output logic [Rows*32-1:0]       sums_o
 );
@@ -36,12 +37,22 @@ module jc_array #(
     end
   end
 
+  // Every register takes what belongs to a pixel, and rests otherwise.
+  logic [3:1] valid_q;
+  always_ff @(posedge clk_i) valid_q <= {valid_q[2:1], valid_i};
+
+  for (genvar c = 0; c < Columns; c++) begin : g_x
+    logic signed [8:0] x_q;
+    always_ff @(posedge clk_i) if (valid_i) x_q <= x_i[c*9 +: 9];
+  end
+
+  // Operands are extended to 64 bits and halves of couples to 32: a simulator computes in these
+  // widths without masks, and synthesis trims them.
   for (genvar n = 0; n < Pairs; n++) begin : g_pair
-    logic signed [33:0] couple_q [0:Couples-1];
+    logic [Couples*32-1:0] evens, odds;
     for (genvar m = 0; m < Couples; m++) begin : g_couple
       logic signed [24:0] w0_q, w1_q;
-      logic signed [8:0] x0_q, x1_q;
-      logic signed [33:0] p0_q, p1_q;
+      logic signed [33:0] p0_q, p1_q, couple_q;
       always_ff @(posedge clk_i) begin
         if (swap_i) begin
           w0_q <= {next_q[((2*n+1)*Columns + 2*m)*8 +: 8],
@@ -51,27 +62,32 @@ module jc_array #(
                    {9{next_q[((2*n)*Columns + 2*m+1)*8 + 7]}},
                    next_q[((2*n)*Columns + 2*m+1)*8 +: 8]};
         end
-        x0_q <= x_i[(2*m)*9 +: 9];
-        x1_q <= x_i[(2*m+1)*9 +: 9];
       end
       always_ff @(posedge clk_i) begin
-        p0_q <= w0_q * x0_q;
-        p1_q <= w1_q * x1_q;
-        couple_q[m] <= p0_q + p1_q;
+        if (valid_q[1]) begin
+          p0_q <= 34'(64'(w0_q) * 64'(g_x[2*m].x_q));
+          p1_q <= 34'(64'(w1_q) * 64'(g_x[2*m+1].x_q));
+        end
+        if (valid_q[2]) couple_q <= p0_q + p1_q;
       end
+      assign evens[m*32 +: 32] = 32'(signed'(couple_q[16:0]));
+      assign odds[m*32 +: 32] = 32'(signed'(couple_q[33:17])) + 32'(couple_q[16]);
     end
-    logic signed [23:0] even_d, odd_d, even_q, odd_q;
+    logic [31:0] even_d, odd_d;
+    logic signed [23:0] even_q, odd_q;
     always_comb begin
       even_d = '0;
       odd_d = '0;
       for (int m = 0; m < Couples; m++) begin
-        even_d += 24'(signed'(couple_q[m][16:0]));
-        odd_d += 24'(signed'(couple_q[m][33:17])) + 24'(couple_q[m][16]);
+        even_d += evens[m*32 +: 32];
+        odd_d += odds[m*32 +: 32];
       end
     end
     always_ff @(posedge clk_i) begin
-      even_q <= even_d;
-      odd_q <= odd_d;
+      if (valid_q[3]) begin
+        even_q <= even_d[23:0];
+        odd_q <= odd_d[23:0];
+      end
     end
     assign sums_o[(2*n)*32 +: 32] = 32'(even_q);
     assign sums_o[(2*n+1)*32 +: 32] = 32'(odd_q);

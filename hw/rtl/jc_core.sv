@@ -159,7 +159,7 @@ module jc_core #(
   logic [ToWindow:2] inside_q;
   logic [ToWindow:2][Lane:0] lanes_q;
   logic [1:0] operation_q;
-  logic is_unsigned_q;
+  logic is_unsigned_q, is_packed_q;
   logic signed [8:0] zero_point_q;
   always_ff @(posedge clk_i) begin
     pixel_q <= {pixel_q[ToSum-1:1], pixel};
@@ -173,6 +173,7 @@ module jc_core #(
     if (strip_start) begin
       operation_q <= `JC_COMPUTE_OPERATION(compute_d);
       is_unsigned_q <= `JC_COMPUTE_IS_UNSIGNED(compute_d);
+      is_packed_q <= `JC_COMPUTE_IS_PACKED(compute_d);
       zero_point_q <= `JC_COMPUTE_X_ZERO_POINT(compute_d);
     end
     if (!rst_ni) begin
@@ -186,14 +187,18 @@ module jc_core #(
   logic [Columns*8-1:0] a_window, b_window;
   logic [Columns*9-1:0] x;
   jc_activations #(.Columns(Columns), .Words(ActivationWords)) u_activations (
-    .clk_i, .a_byte_i(a_byte), .b_byte_i(b_byte), .a_window_o(a_window), .b_window_o(b_window),
+    .clk_i, .a_byte_i(a_byte), .b_byte_i(b_byte), .is_packed_i(is_packed_q), .a_window_o(a_window),
+    .b_window_o(b_window),
     .write_i(beat && beat_memory == 2'd0),
     .write_word_i(beat_word[$clog2(ActivationWords)-1:0]),
     .write_lane_i(beat_lane), .write_data_i(beat_data)
   );
+  logic [Columns*8-1:0] from_b, window;
+  assign from_b = {Columns*8{1'b1}} << {lanes_q[ToWindow], 3'b000};
+  assign window = (b_window & from_b) | (a_window & ~from_b);
   for (genvar c = 0; c < Columns; c++) begin : g_lane
     logic [7:0] value;
-    assign value = ((Lane+1)'(c) < lanes_q[ToWindow]) ? a_window[c*8 +: 8] : b_window[c*8 +: 8];
+    assign value = window[c*8 +: 8];
     assign x[c*9 +: 9] = inside_q[ToWindow] ? {value[7] && !is_unsigned_q, value} : zero_point_q;
   end
 
@@ -252,10 +257,13 @@ module jc_core #(
   logic [Rows*32-1:0] products;
   jc_array #(.Rows(Rows), .Columns(Columns)) u_array (
     .clk_i, .row_valid_i(row_valid), .row_i(row), .row_weights_i(row_weights),
-    .swap_i(swap_q[ToWindow]), .x_i(x), .sums_o(products)
+    .swap_i(swap_q[ToWindow]), .valid_i(pixel_q[ToWindow] && operation_q == 2'd0), .x_i(x),
+    .sums_o(products)
   );
   logic [ToSum:ToWindow+1][Columns*9-1:0] x_q;
-  always_ff @(posedge clk_i) x_q <= {x_q[ToSum-1:ToWindow+1], x};
+  always_ff @(posedge clk_i) begin
+    if (operation_q != 2'd0) x_q <= {x_q[ToSum-1:ToWindow+1], x};
+  end
 
   // Sums
   logic drain_bank, drain_read;
@@ -324,34 +332,54 @@ module jc_core #(
     end
   end
 
-  // Counters, in the order of the registers
-  logic [`JC_COUNTERS-1:0][2:0] events;
-  logic rests;
+  // Counters
+  logic rests, is_multiply, is_packed;
   assign rests = busy_q && !walking;
-  always_comb begin
-    events = '0;
-    events[`JC_COUNT_CYCLES] = 3'(busy_q);
-    events[`JC_COUNT_MAC_CYCLES] = 3'(pixel && `JC_COMPUTE_OPERATION(compute_d) == 2'd0);
-    events[`JC_COUNT_VECTOR_CYCLES] = 3'(pixel && `JC_COMPUTE_OPERATION(compute_d) != 2'd0);
-    events[`JC_COUNT_IDLE_CYCLES] = 3'(rests && (empty[1] || valid[1]));
-    events[`JC_COUNT_LOAD_STALLS] = 3'(rests && !empty[1] && waits_load[1]);
-    events[`JC_COUNT_STORE_STALLS] = 3'(rests && !empty[1] && !waits_load[1] && !valid[1]);
-    events[`JC_COUNT_WEIGHT_STALLS] = 3'(stall_weights);
-    events[`JC_COUNT_SUM_STALLS] = 3'(stall_sums);
-    events[`JC_COUNT_BEATS_IN] = 3'(beat);
-    events[`JC_COUNT_BEATS_OUT] = 3'(m_wvalid_o && m_wready_i);
-    events[`JC_COUNT_ACTIVATION_READS] = 3'(pixel) + 3'(pixel && `JC_COMPUTE_IS_PACKED(compute_d));
-    events[`JC_COUNT_WEIGHT_READS] = 3'(weight_read);
-    events[`JC_COUNT_BIAS_READS] = 3'(bias_read);
-    events[`JC_COUNT_SCALE_READS] = 3'(scale_read);
-    events[`JC_COUNT_SUM_UPDATES] = 3'(pixel);
-    events[`JC_COUNT_SUM_DRAINS] = 3'(drain_read);
-    events[`JC_COUNT_OUTPUT_WRITES] = 3'(output_write);
-    events[`JC_COUNT_FINISHED] = 3'(done[0]) + 3'(done[1]) + 3'(done[2]);
-  end
+  assign is_multiply = `JC_COMPUTE_OPERATION(compute_d) == 2'd0;
+  assign is_packed = `JC_COMPUTE_IS_PACKED(compute_d);
   always_ff @(posedge clk_i) begin
-    for (int i = 0; i < `JC_COUNTERS; i++) begin
-      counters_q[i] <= (clear || !rst_ni) ? '0 : counters_q[i] + 32'(events[i]);
+    if (busy_q) counters_q[`JC_COUNT_CYCLES] <= counters_q[`JC_COUNT_CYCLES] + 32'd1;
+    if (pixel && is_multiply) begin
+      counters_q[`JC_COUNT_MAC_CYCLES] <= counters_q[`JC_COUNT_MAC_CYCLES] + 32'd1;
     end
+    if (pixel && !is_multiply) begin
+      counters_q[`JC_COUNT_VECTOR_CYCLES] <= counters_q[`JC_COUNT_VECTOR_CYCLES] + 32'd1;
+    end
+    if (rests && (empty[1] || valid[1])) begin
+      counters_q[`JC_COUNT_IDLE_CYCLES] <= counters_q[`JC_COUNT_IDLE_CYCLES] + 32'd1;
+    end
+    if (rests && !empty[1] && waits_load[1]) begin
+      counters_q[`JC_COUNT_LOAD_STALLS] <= counters_q[`JC_COUNT_LOAD_STALLS] + 32'd1;
+    end
+    if (rests && !empty[1] && !waits_load[1] && !valid[1]) begin
+      counters_q[`JC_COUNT_STORE_STALLS] <= counters_q[`JC_COUNT_STORE_STALLS] + 32'd1;
+    end
+    if (stall_weights) begin
+      counters_q[`JC_COUNT_WEIGHT_STALLS] <= counters_q[`JC_COUNT_WEIGHT_STALLS] + 32'd1;
+    end
+    if (stall_sums) counters_q[`JC_COUNT_SUM_STALLS] <= counters_q[`JC_COUNT_SUM_STALLS] + 32'd1;
+    if (beat) counters_q[`JC_COUNT_BEATS_IN] <= counters_q[`JC_COUNT_BEATS_IN] + 32'd1;
+    if (m_wvalid_o && m_wready_i) begin
+      counters_q[`JC_COUNT_BEATS_OUT] <= counters_q[`JC_COUNT_BEATS_OUT] + 32'd1;
+    end
+    if (pixel) begin
+      counters_q[`JC_COUNT_ACTIVATION_READS] <= counters_q[`JC_COUNT_ACTIVATION_READS] +
+          (is_packed ? 32'd2 : 32'd1);
+    end
+    if (weight_read) begin
+      counters_q[`JC_COUNT_WEIGHT_READS] <= counters_q[`JC_COUNT_WEIGHT_READS] + 32'd1;
+    end
+    if (bias_read) counters_q[`JC_COUNT_BIAS_READS] <= counters_q[`JC_COUNT_BIAS_READS] + 32'd1;
+    if (scale_read) counters_q[`JC_COUNT_SCALE_READS] <= counters_q[`JC_COUNT_SCALE_READS] + 32'd1;
+    if (pixel) counters_q[`JC_COUNT_SUM_UPDATES] <= counters_q[`JC_COUNT_SUM_UPDATES] + 32'd1;
+    if (drain_read) counters_q[`JC_COUNT_SUM_DRAINS] <= counters_q[`JC_COUNT_SUM_DRAINS] + 32'd1;
+    if (output_write) begin
+      counters_q[`JC_COUNT_OUTPUT_WRITES] <= counters_q[`JC_COUNT_OUTPUT_WRITES] + 32'd1;
+    end
+    if (done != 3'b000) begin
+      counters_q[`JC_COUNT_FINISHED] <= counters_q[`JC_COUNT_FINISHED] +
+          32'(done[0]) + 32'(done[1]) + 32'(done[2]);
+    end
+    if (clear || !rst_ni) counters_q <= '0;
   end
 endmodule

@@ -113,8 +113,10 @@ module jc_drain #(
   logic run_q;
   always_ff @(posedge clk_i) begin
     run_q <= run;
-    then_q <= now;
-    sums_q <= read_o ? sums_i : sums_q >> (Lanes * 32);
+    if (run) begin
+      then_q <= now;
+      sums_q <= read_o ? sums_i : sums_q >> (Lanes * 32);
+    end
   end
 
   // The lanes take zero point and bounds in the cycle before their result.

@@ -47,6 +47,10 @@ module jc_requantize (
   always_ff @(posedge clk_i) valid_q <= {valid_q[jc_requantize_pkg::Latency-2:0], valid_i};
   assign valid_o = valid_q[jc_requantize_pkg::Latency-1];
 
+  // A stage from the sixth on rests where nothing valid enters it, its logic with it.
+  logic [jc_requantize_pkg::Latency:6] enter;
+  assign enter = valid_q[jc_requantize_pkg::Latency-2:4];
+
   logic unused_scale_signs;
   assign unused_scale_signs = scale_i[31] ^ addend_scale_i[31];
 
@@ -139,10 +143,10 @@ module jc_requantize (
     scale_q1   <= {2'b01, scale_i[22:0]};
     scale_q2   <= scale_q1;
     scale_q3   <= scale_q2;
-    lower_m_q3 <= 42'(scale_q2 * lower_q2);
+    lower_m_q3 <= 42'(64'(scale_q2) * 64'(lower_q2));
     lower_q4   <= lower_m_q3;
     upper_q3   <= mantissa_q2[25:17];
-    upper_m_q4 <= 32'(scale_q3 * upper_q3);
+    upper_m_q4 <= 32'(64'(scale_q3) * 64'(upper_q3));
     upper_q5   <= upper_m_q4 + 32'(lower_q4 >>> 17);
     lower_sticky_q5 <= |lower_q4[16:0];
 
@@ -150,7 +154,7 @@ module jc_requantize (
     a_scale_q2 <= a_scale_q1;
     a_scale_q3 <= a_scale_q2;
     a_q3       <= a_q2;
-    a_product_m_q4 <= 33'(a_scale_q3 * a_q3);
+    a_product_m_q4 <= 33'(64'(a_scale_q3) * 64'(a_q3));
     a_product_q5   <= a_product_m_q4;
   end
 
@@ -213,38 +217,41 @@ module jc_requantize (
   // A term is to have 24 bits: its bits 24..1 if bit 24 leads ("high"), else 23..0. The smaller is
   // rounded here; the larger takes its increment along to the sum of stage 8.
 
-  logic signed [25:0] term, a_term, larger, smaller;
-  logic               high, a_high, round, a_round;
-  logic               larger_high, larger_round, smaller_high, smaller_round;
-  logic        [25:0] smaller_sum;
-  logic               unused_smaller_carry;
   logic signed [25:0] smaller_q6, larger_q6;
   logic               larger_round_q6;
 
-  assign term    = upper_q5[31:6];
-  assign high    = upper_q5[31] ^ upper_q5[30];
-  assign round   = high ? upper_q5[6] & ((|upper_q5[5:0]) | lower_sticky_q5 | upper_q5[7])
-                        : upper_q5[5] & ((|upper_q5[4:0]) | lower_sticky_q5 | upper_q5[6]);
-  assign a_term  = a_product_q5[32:7];
-  assign a_high  = a_product_q5[32] ^ a_product_q5[31];
-  assign a_round = a_high ? a_product_q5[7] & ((|a_product_q5[6:0]) | a_product_q5[8])
-                          : a_product_q5[6] & ((|a_product_q5[5:0]) | a_product_q5[7]);
-
-  assign larger        = swap_q5 ? a_term  : term;
-  assign larger_high   = swap_q5 ? a_high  : high;
-  assign larger_round  = swap_q5 ? a_round : round;
-  assign smaller       = swap_q5 ? term    : a_term;
-  assign smaller_high  = swap_q5 ? high    : a_high;
-  assign smaller_round = swap_q5 ? round   : a_round;
-
-  // An increment at bit 1 is one at bit 0 into a bit 0 that equals it, and leaves 0 there.
-  assign {smaller_sum, unused_smaller_carry} =
-      {smaller[25:1], smaller_high ? smaller_round : smaller[0], 1'b1} + {26'd0, smaller_round};
-
   always_ff @(posedge clk_i) begin
-    smaller_q6      <= smaller_sum;
-    larger_q6       <= {larger[25:1], larger_high ? larger_round : larger[0]};
-    larger_round_q6 <= larger_round;
+    if (enter[6]) begin : stage_6
+      logic signed [25:0] term, a_term, larger, smaller;
+      logic               high, a_high, round, a_round;
+      logic               larger_high, larger_round, smaller_high, smaller_round;
+      logic        [25:0] smaller_sum;
+      logic               unused_smaller_carry;
+
+      term    = upper_q5[31:6];
+      high    = upper_q5[31] ^ upper_q5[30];
+      round   = high ? upper_q5[6] & ((|upper_q5[5:0]) | lower_sticky_q5 | upper_q5[7])
+                     : upper_q5[5] & ((|upper_q5[4:0]) | lower_sticky_q5 | upper_q5[6]);
+      a_term  = a_product_q5[32:7];
+      a_high  = a_product_q5[32] ^ a_product_q5[31];
+      a_round = a_high ? a_product_q5[7] & ((|a_product_q5[6:0]) | a_product_q5[8])
+                       : a_product_q5[6] & ((|a_product_q5[5:0]) | a_product_q5[7]);
+
+      larger        = swap_q5 ? a_term  : term;
+      larger_high   = swap_q5 ? a_high  : high;
+      larger_round  = swap_q5 ? a_round : round;
+      smaller       = swap_q5 ? term    : a_term;
+      smaller_high  = swap_q5 ? high    : a_high;
+      smaller_round = swap_q5 ? round   : a_round;
+
+      // An increment at bit 1 is one at bit 0 into a bit 0 that equals it, and leaves 0 there.
+      {smaller_sum, unused_smaller_carry} =
+          {smaller[25:1], smaller_high ? smaller_round : smaller[0], 1'b1} + {26'd0, smaller_round};
+
+      smaller_q6      <= smaller_sum;
+      larger_q6       <= {larger[25:1], larger_high ? larger_round : larger[0]};
+      larger_round_q6 <= larger_round;
+    end
   end
 
   // Stages 7 and 8: the sum ====================================================================
@@ -252,37 +259,40 @@ module jc_requantize (
   // Two more bits below, then sticky. That is exact enough: a distance of at most 2 loses nothing,
   // and with one of 3 and more the sum is at least 2^24, its bits 24..1 and sticky do.
 
-  logic signed [27:0] near_q6, near, shifted, shifted_q7, far;
-  logic               shifted_sticky, shifted_sticky_q7, sticky_q8;
+  logic signed [27:0] shifted_q7;
+  logic               shifted_sticky_q7, larger_round_q7, sticky_q8;
   logic signed [25:0] larger_q7;
-  logic               larger_round_q7;
-  logic        [28:0] sum;
-  logic               unused_sum_carry;
   logic signed [28:0] sum_q8;
 
-  assign near_q6 = {smaller_q6, 2'b00};
-  assign near    = near_q6 >>> distance_q6[1:0];
-  assign shifted = near >>> {distance_q6[3:2], 2'b00};
-  assign shifted_sticky = (&distance_q6[1:0] & near_q6[2])
-                          | ((|distance_q6[3:2]) & (|near[3:0]))
-                          | (distance_q6[3] & (|near[7:4]))
-                          | (&distance_q6[3:2] & (|near[11:8]));
-
   always_ff @(posedge clk_i) begin
-    shifted_q7        <= shifted;
-    shifted_sticky_q7 <= shifted_sticky;
-    larger_q7         <= larger_q6;
-    larger_round_q7   <= larger_round_q6;
+    if (enter[7]) begin : stage_7
+      logic signed [27:0] near_q6, near;
+
+      near_q6 = {smaller_q6, 2'b00};
+      near    = near_q6 >>> distance_q6[1:0];
+      shifted_q7        <= near >>> {distance_q6[3:2], 2'b00};
+      shifted_sticky_q7 <= (&distance_q6[1:0] & near_q6[2])
+                           | ((|distance_q6[3:2]) & (|near[3:0]))
+                           | (distance_q6[3] & (|near[7:4]))
+                           | (&distance_q6[3:2] & (|near[11:8]));
+      larger_q7         <= larger_q6;
+      larger_round_q7   <= larger_round_q6;
+    end
   end
 
   // The increment at bit 0 of the larger term is three equal bits below it and a carry into them.
-  assign far = distance_4_q7 ? shifted_q7 >>> 16 : shifted_q7;
-  assign {sum, unused_sum_carry} =
-      {larger_q7[25], larger_q7, {3{larger_round_q7}}} + {far[27], far, larger_round_q7};
-
   always_ff @(posedge clk_i) begin
-    sum_q8    <= sum;
-    sticky_q8 <= shifted_sticky_q7 | (distance_4_q7 & (|shifted_q7[15:0]));
+    if (enter[8]) begin : stage_8
+      logic signed [27:0] far;
+      logic        [28:0] sum;
+      logic               unused_sum_carry;
+
+      far = distance_4_q7 ? shifted_q7 >>> 16 : shifted_q7;
+      {sum, unused_sum_carry} =
+          {larger_q7[25], larger_q7, {3{larger_round_q7}}} + {far[27], far, larger_round_q7};
+      sum_q8    <= sum;
+      sticky_q8 <= shifted_sticky_q7 | (distance_4_q7 & (|shifted_q7[15:0]));
+    end
   end
 
   // Stages 9 to 11: rint(fl(sum)), zero point, clamp ===========================================
@@ -301,101 +311,110 @@ module jc_requantize (
   // which gives 0 whatever the flags. At place 0, reached from the left too, any sum but 0 is at
   // least 2^10 and saturates.
 
-  logic               lead_27, lead_26, lead_25, lead_24;
-  logic        [ 3:0] below;  // @below[i]: bit i of the sum is not kept
-  logic               rest_half, rest_more;
-  logic        [20:0] zeros, ones;
-  logic signed [39:0] wide;
-  logic               any, all, any_q9, all_q9, over_q9, sign_q9;
+  logic               any_q9, all_q9, over_q9, sign_q9;
   logic signed [26:0] by_16_q9;
   logic        [ 3:0] place_q9;
 
-  assign lead_27 = sum_q8[27] ^ sum_q8[28];
-  assign lead_26 = sum_q8[26] ^ sum_q8[28];
-  assign lead_25 = sum_q8[25] ^ sum_q8[28];
-  assign lead_24 = sum_q8[24] ^ sum_q8[28];
-  assign below   = {lead_27, lead_27 | lead_26, lead_27 | lead_26 | lead_25,
-                    lead_27 | lead_26 | lead_25 | lead_24};
-  assign zeros   = sum_q8[20:0] & ~{17'd0, below};
-  assign ones    = sum_q8[20:0] | {17'd0, below};
+  always_ff @(posedge clk_i) begin
+    if (enter[9]) begin : stage_9
+      logic               lead_27, lead_26, lead_25, lead_24;
+      logic        [ 3:0] below;  // @below[i]: bit i of the sum is not kept
+      logic               rest_half, rest_more;
+      logic        [20:0] zeros, ones;
+      logic signed [39:0] wide;
+      logic               any, all;
 
-  always_comb begin
-    rest_half = 1'b0;
-    rest_more = 1'b0;
-    if (lead_27) begin
-      rest_half = sum_q8[3];
-      rest_more = (|sum_q8[2:0]) | sticky_q8;
-    end else if (lead_26) begin
-      rest_half = sum_q8[2];
-      rest_more = (|sum_q8[1:0]) | sticky_q8;
-    end else if (lead_25) begin
-      rest_half = sum_q8[1];
-      rest_more = sum_q8[0] | sticky_q8;
-    end else if (lead_24) begin
-      rest_half = sum_q8[0];
-      rest_more = sticky_q8;
+      lead_27 = sum_q8[27] ^ sum_q8[28];
+      lead_26 = sum_q8[26] ^ sum_q8[28];
+      lead_25 = sum_q8[25] ^ sum_q8[28];
+      lead_24 = sum_q8[24] ^ sum_q8[28];
+      below   = {lead_27, lead_27 | lead_26, lead_27 | lead_26 | lead_25,
+                 lead_27 | lead_26 | lead_25 | lead_24};
+      zeros   = sum_q8[20:0] & ~{17'd0, below};
+      ones    = sum_q8[20:0] | {17'd0, below};
+
+      rest_half = 1'b0;
+      rest_more = 1'b0;
+      if (lead_27) begin
+        rest_half = sum_q8[3];
+        rest_more = (|sum_q8[2:0]) | sticky_q8;
+      end else if (lead_26) begin
+        rest_half = sum_q8[2];
+        rest_more = (|sum_q8[1:0]) | sticky_q8;
+      end else if (lead_25) begin
+        rest_half = sum_q8[1];
+        rest_more = sum_q8[0] | sticky_q8;
+      end else if (lead_24) begin
+        rest_half = sum_q8[0];
+        rest_more = sticky_q8;
+      end
+
+      any  = (rest_half & rest_more) | ((|place_q8[5:4]) & (|zeros[4:0]))
+             | (place_q8[5] & (|zeros[20:5]));
+      all  = rest_half & (&ones[4:0]) & (~place_q8[5] | (&ones[20:5]));
+      wide = {sum_q8, 11'd0};
+
+      any_q9   <= any;
+      all_q9   <= all;
+      sign_q9  <= sum_q8[28];
+      over_q9  <= ~(|place_q8[5:4]) & (sum_q8[27:16] != {12{sum_q8[28]}});
+      by_16_q9 <= 27'(wide >>> {place_q8[5:4], 4'b0000});
+      place_q9 <= place_q8[3:0];
     end
   end
 
-  assign any  = (rest_half & rest_more) | ((|place_q8[5:4]) & (|zeros[4:0]))
-                | (place_q8[5] & (|zeros[20:5]));
-  assign all  = rest_half & (&ones[4:0]) & (~place_q8[5] | (&ones[20:5]));
-  assign wide = {sum_q8, 11'd0};
+  logic [11:0] halves_q10;
+  logic        any_q10, all_q10, over_q10, sign_q10;
 
   always_ff @(posedge clk_i) begin
-    any_q9   <= any;
-    all_q9   <= all;
-    sign_q9  <= sum_q8[28];
-    over_q9  <= ~(|place_q8[5:4]) & (sum_q8[27:16] != {12{sum_q8[28]}});
-    by_16_q9 <= 27'(wide >>> {place_q8[5:4], 4'b0000});
-    place_q9 <= place_q8[3:0];
-  end
+    if (enter[10]) begin : stage_10
+      logic [26:0] by_4;
+      logic [11:0] by_1;
+      logic        over;
 
-  logic [26:0] by_4;
-  logic [11:0] by_1, halves_q10;
-  logic        over, any_q10, all_q10, over_q10, sign_q10;
+      by_4 = 27'(by_16_q9 >>> {place_q9[3:2], 2'b00});
+      by_1 = 12'(by_4[14:0] >> place_q9[1:0]);
+      over = (by_4[26:14] != {13{sign_q9}})
+             | ((place_q9[1:0] == 2'd0) & (by_4[13:11] != {3{sign_q9}}))
+             | ((place_q9[1:0] == 2'd1) & (by_4[13:12] != {2{sign_q9}}))
+             | ((place_q9[1:0] == 2'd2) & (by_4[13] != sign_q9));
 
-  assign by_4 = 27'(by_16_q9 >>> {place_q9[3:2], 2'b00});
-  assign by_1 = 12'(by_4[14:0] >> place_q9[1:0]);
-  assign over = (by_4[26:14] != {13{sign_q9}})
-                | ((place_q9[1:0] == 2'd0) & (by_4[13:11] != {3{sign_q9}}))
-                | ((place_q9[1:0] == 2'd1) & (by_4[13:12] != {2{sign_q9}}))
-                | ((place_q9[1:0] == 2'd2) & (by_4[13] != sign_q9));
-
-  always_ff @(posedge clk_i) begin
-    any_q10    <= any_q9
-                  | ((|place_q9[3:2]) & (|by_16_q9[3:0]))
-                  | (place_q9[3] & (|by_16_q9[7:4]))
-                  | (&place_q9[3:2] & (|by_16_q9[11:8]))
-                  | ((|place_q9[1:0]) & by_4[0])
-                  | (place_q9[1] & by_4[1])
-                  | (&place_q9[1:0] & by_4[2]);
-    all_q10    <= all_q9
-                  & (~(|place_q9[3:2]) | (&by_16_q9[3:0]))
-                  & (~place_q9[3] | (&by_16_q9[7:4]))
-                  & (~(&place_q9[3:2]) | (&by_16_q9[11:8]))
-                  & (~(|place_q9[1:0]) | by_4[0])
-                  & (~place_q9[1] | by_4[1])
-                  & (~(&place_q9[1:0]) | by_4[2]);
-    over_q10   <= over_q9 | over;
-    sign_q10   <= sign_q9;
-    halves_q10 <= by_1;
+      any_q10    <= any_q9
+                    | ((|place_q9[3:2]) & (|by_16_q9[3:0]))
+                    | (place_q9[3] & (|by_16_q9[7:4]))
+                    | (&place_q9[3:2] & (|by_16_q9[11:8]))
+                    | ((|place_q9[1:0]) & by_4[0])
+                    | (place_q9[1] & by_4[1])
+                    | (&place_q9[1:0] & by_4[2]);
+      all_q10    <= all_q9
+                    & (~(|place_q9[3:2]) | (&by_16_q9[3:0]))
+                    & (~place_q9[3] | (&by_16_q9[7:4]))
+                    & (~(&place_q9[3:2]) | (&by_16_q9[11:8]))
+                    & (~(|place_q9[1:0]) | by_4[0])
+                    & (~place_q9[1] | by_4[1])
+                    & (~(&place_q9[1:0]) | by_4[2]);
+      over_q10   <= over_q9 | over;
+      sign_q10   <= sign_q9;
+      halves_q10 <= by_1;
+    end
   end
 
   // A sum beyond 11 bits is beyond low or high even after zero_point, which has 10.
 
-  logic               up, is_low, is_high;
-  logic               unused_y_carry;
-  logic signed [11:0] shifted_y;
-
-  assign up = halves_q10[0] ? any_q10 | halves_q10[1] : all_q10 & halves_q10[1];
-  assign {shifted_y, unused_y_carry} =
-      {halves_q10[11], halves_q10[11:1], 1'b1} + {{2{zero_point_i[9]}}, zero_point_i, up};
-  assign is_low  = over_q10 ? sign_q10  : shifted_y < 12'(low_i);
-  assign is_high = over_q10 ? ~sign_q10 : shifted_y > 12'(high_i);
-
   always_ff @(posedge clk_i) begin
-    y_o <= is_low ? low_i[7:0] : is_high ? high_i[7:0] : shifted_y[7:0];
+    if (enter[11]) begin : stage_11
+      logic               up, is_low, is_high;
+      logic               unused_y_carry;
+      logic signed [11:0] shifted_y;
+
+      up = halves_q10[0] ? any_q10 | halves_q10[1] : all_q10 & halves_q10[1];
+      {shifted_y, unused_y_carry} =
+          {halves_q10[11], halves_q10[11:1], 1'b1} + {{2{zero_point_i[9]}}, zero_point_i, up};
+      is_low  = over_q10 ? sign_q10  : shifted_y < 12'(low_i);
+      is_high = over_q10 ? ~sign_q10 : shifted_y > 12'(high_i);
+
+      y_o <= is_low ? low_i[7:0] : is_high ? high_i[7:0] : shifted_y[7:0];
+    end
   end
 
 endmodule
