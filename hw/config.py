@@ -87,8 +87,8 @@ class MacArrayConfig:
         }
 
 
-Z7020 = MacArrayConfig("z7020", 16, 16, 64, 4, 8192, 10240, 2048, 1024, 100e6)
-Z7020_WIDE = MacArrayConfig("z7020-wide", 24, 16, 64, 4, 8192, 10752, 2048, 1152, 150e6)
+Z7020 = MacArrayConfig("z7020", 16, 16, 64, 8, 8192, 10240, 2048, 1024, 100e6)
+Z7020_WIDE = MacArrayConfig("z7020-wide", 24, 16, 64, 8, 8192, 10752, 2048, 1152, 150e6)
 ZU = MacArrayConfig("zu", 32, 32, 64, 8, 8192, 20480, 2048, 2048, 200e6)
 
 CONFIGS = MappingProxyType({config.name: config for config in (Z7020, Z7020_WIDE, ZU)})

@@ -187,7 +187,7 @@ def test_a_load_outside_of_the_memory_is_caught(simulator: Simulator) -> None:
 
 def test_registers_tell_the_configuration(simulator: Simulator) -> None:
     assert simulator.read("id") == 0x4A434D41
-    assert simulator.read("array") == 16 | 16 << 8 | 64 << 16 | 4 << 24
+    assert simulator.read("array") == 16 | 16 << 8 | 64 << 16 | 8 << 24
     assert simulator.read("inputs") == Z7020.activation_words
     simulator.write("scratch", 0x12345678)
     assert simulator.read("scratch") == 0x12345678
