@@ -6,7 +6,7 @@ module jc_core #(
   parameter int Rows = 16,
   parameter int Columns = 16,
   parameter int Strip = 64,
-  parameter int Lanes = 4,
+  parameter int Lanes = 8,
   parameter int ActivationWords = 8192,
   parameter int WeightWords = 10240,
   parameter int OutputWords = 2048,

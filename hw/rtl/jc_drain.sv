@@ -4,7 +4,7 @@
 module jc_drain #(
   parameter int Rows = 16,
   parameter int Strip = 64,
-  parameter int Lanes = 4,
+  parameter int Lanes = 8,
   localparam int Pixel = $clog2(Strip),
   localparam int Steps = Rows / Lanes,
   localparam int Step = (Steps > 1) ? $clog2(Steps) : 1

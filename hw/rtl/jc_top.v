@@ -4,7 +4,7 @@ module jc_top #(
   parameter Rows = 16,
   parameter Columns = 16,
   parameter Strip = 64,
-  parameter Lanes = 4,
+  parameter Lanes = 8,
   parameter ActivationWords = 8192,
   parameter WeightWords = 10240,
   parameter OutputWords = 2048,

@@ -38,12 +38,12 @@ set configurations {
   z7020 {
     clock_hz 100000000
     least_block_rams 73
-    parameters {Rows 16 Columns 16 Strip 64 Lanes 4 ActivationWords 8192 WeightWords 10240 OutputWords 2048 ParameterWords 1024}
+    parameters {Rows 16 Columns 16 Strip 64 Lanes 8 ActivationWords 8192 WeightWords 10240 OutputWords 2048 ParameterWords 1024}
   }
   z7020-wide {
     clock_hz 150000000
     least_block_rams 79
-    parameters {Rows 24 Columns 16 Strip 64 Lanes 4 ActivationWords 8192 WeightWords 10752 OutputWords 2048 ParameterWords 1152}
+    parameters {Rows 24 Columns 16 Strip 64 Lanes 8 ActivationWords 8192 WeightWords 10752 OutputWords 2048 ParameterWords 1152}
   }
   zu {
     clock_hz 200000000
