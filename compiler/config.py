@@ -13,6 +13,8 @@ from joulecut.compiler.errors import ConfigError
 
 SCHEMA_VERSION = 1
 
+Assign = Literal["all", "time", "energy"]  # how layers go to the accelerator of a target
+
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -51,6 +53,8 @@ class BuildConfig(_Strict):
         model: the ONNX model.
         cut: the tensors to cut at, or "auto": the cut that costs least on the default link.
         edge: target of the first part.
+        assign: which layers run on the accelerator, if a target has one: "all" that it can, or
+            those with which the part takes least "time" or "energy" (modelled).
         cloud: target of the second part.
         codec: how the tensors at the cut are coded.
         out: the bundle to write.
@@ -63,6 +67,7 @@ class BuildConfig(_Strict):
     cut: Literal["auto"] | Annotated[list[str], Field(min_length=1)] = "auto"
     edge: str = "aarch64"
     cloud: str = "x86_64"
+    assign: Assign = "all"
     codec: CodecConfig = CodecConfig()
     out: Path
     vectors: Annotated[int, Field(ge=1, le=1024)] = 2

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from joulecut.compiler.errors import ConfigError
+from joulecut.compiler.graph import Graph, Value, float_of, input_specs, int_of, op_key
 from joulecut.compiler.quant import TensorSpec
 
 
@@ -67,3 +68,38 @@ def check_values(spec: TensorSpec, feed: np.ndarray) -> None:
                 f"feed '{spec.name}' must be in {spec.qtype.low}..{spec.qtype.high}, "
                 f"not {low}..{high}; quantize and clamp it"
             )
+
+
+def random_feeds(graph: Graph, count: int, seed: int = 0) -> dict[str, np.ndarray]:
+    """Seeded samples for each input of a graph, over the range that its quantizers keep.
+
+    Args:
+        graph: integer Graph.
+        count: number of samples, N.
+        seed: of numpy's default generator.
+
+    Returns:
+        For each input an array [N, ...] of its type.
+    """
+    rng = np.random.default_rng(seed)
+    feeds: dict[str, np.ndarray] = {}
+    for value, spec in zip(graph.graph.inputs, input_specs(graph), strict=True):
+        shape = (count, *spec.shape[1:])
+        if spec.qtype is not None:
+            low, high = spec.qtype.low, spec.qtype.high
+            feeds[spec.name] = rng.integers(low, high, shape, spec.dtype, endpoint=True)
+            continue
+        low, high = _real_range(value)
+        feeds[spec.name] = rng.uniform(low, high, shape).astype(spec.dtype)
+    return feeds
+
+
+def _real_range(value: Value) -> tuple[float, float]:
+    """What the first quantizer of a float input keeps; -1 to 1 if none reads it directly."""
+    for use in value.uses():
+        if op_key(use.node) == "joulecut.Quantize":
+            low, high = int_of(use.node, "low"), int_of(use.node, "high")
+            zero_point = int_of(use.node, "zero_point")
+            scale = float(float_of(use.node, "scale"))
+            return (low - zero_point) * scale, (high - zero_point) * scale
+    return -1.0, 1.0

@@ -97,9 +97,9 @@ def partition(graph: Graph, cut: Cut) -> Plan:
     kept = [name for name in outputs if name in on_edge and name not in sent]
     rest = [name for name in outputs if name not in on_edge and name not in inputs]
     return Plan(
-        Part("edge", _between(graph, "edge", inputs, [*sent, *kept])),
+        Part("edge", between(graph, "edge", inputs, [*sent, *kept])),
         Link(cut.specs, raw),
-        Part("cloud", _between(graph, "cloud", cut.tensors, rest)),
+        Part("cloud", between(graph, "cloud", cut.tensors, rest)),
         graph,
     )
 
@@ -127,8 +127,16 @@ def run_plan(plan: Plan, feeds: Mapping[str, np.ndarray]) -> list[np.ndarray]:
     return [known[name_of(value)] for value in plan.whole.graph.outputs]
 
 
-def _between(graph: Graph, side: str, inputs: Sequence[str], outputs: Sequence[str]) -> Graph:
-    """What computes `outputs` from `inputs`, as a Graph of its own."""
+def between(graph: Graph, side: str, inputs: Sequence[str], outputs: Sequence[str]) -> Graph:
+    """What computes some values of a Graph from others, as a Graph of its own.
+
+    Args:
+        graph: stays as it is.
+        side: ends the name of the new Graph.
+        inputs: names of values that shut off everything before them; those that nothing of the
+            new Graph reads are left out.
+        outputs: names of values.
+    """
     whole = graph.graph
     part = ir.convenience.extract(whole, inputs, outputs)
     part.name = f"{whole.name}.{side}"
@@ -142,6 +150,18 @@ def _between(graph: Graph, side: str, inputs: Sequence[str], outputs: Sequence[s
     part.initializers.clear()
     for value in constants:
         part.register_initializer(value)
+    return _like(graph, part)
+
+
+def empty(graph: Graph, side: str) -> Graph:
+    """A Graph that computes nothing; `side` ends its name."""
+    name = f"{graph.graph.name}.{side}"
+    imports = dict(graph.graph.opset_imports)
+    return _like(graph, ir.Graph([], [], nodes=[], opset_imports=imports, name=name))
+
+
+def _like(graph: Graph, part: ir.Graph) -> Graph:
+    """A Graph with what another says of itself."""
     return ir.Model(
         part,
         ir_version=graph.ir_version,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import isfinite
 from pathlib import Path
 from types import MappingProxyType
@@ -82,6 +82,8 @@ class EnergyTable:
         operations: by number format (int8, int32, fp16, fp32).
         memories: energy of one access, by memory.
         carbon: CO2 equivalent per kWh, by region.
+        instructions: energy of one instruction, whatever it computes, by kind of processor; a
+            table may have none.
     """
 
     name: str
@@ -89,6 +91,7 @@ class EnergyTable:
     operations: Mapping[str, Operation]
     memories: Mapping[str, Quantity]
     carbon: Mapping[str, Quantity]
+    instructions: Mapping[str, Quantity] = field(default_factory=dict[str, Quantity])
 
     def operation(self, number_format: str) -> Operation:
         """Energy of arithmetic in a number format."""
@@ -97,6 +100,10 @@ class EnergyTable:
     def memory(self, name: str) -> Quantity:
         """Energy of an access to a memory."""
         return _named(self.memories, name, f"memory of '{self.name}'")
+
+    def instruction(self, processor: str) -> Quantity:
+        """Energy of an instruction's fetch, control and registers."""
+        return _named(self.instructions, processor, f"instructions of '{self.name}'")
 
     def region(self, name: str) -> Quantity:
         """What electricity emits in a region."""
@@ -133,7 +140,12 @@ def parse_table(text: str, where: str = "energy table") -> EnergyTable:
         found = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise EnergyTableError(f"{where}: text must be TOML: {error}") from error
-    top = _section(found, where, {"name", "description", "operations", "memories", "carbon"})
+    top = _section(
+        found,
+        where,
+        {"name", "description", "operations", "memories", "carbon"},
+        frozenset({"instructions"}),
+    )
     operations = {
         name: _operation(row, f"{where}: operations.{name}")
         for name, row in _entries(top["operations"], f"{where}: operations").items()
@@ -146,18 +158,28 @@ def parse_table(text: str, where: str = "energy table") -> EnergyTable:
         name: _quantity(row, f"{where}: carbon.{name}", {_KG_PER_KWH})
         for name, row in _entries(top["carbon"], f"{where}: carbon").items()
     }
+    instructions = {
+        name: _quantity(row, f"{where}: instructions.{name}", set(_PJ))
+        for name, row in (
+            _entries(top["instructions"], f"{where}: instructions").items()
+            if "instructions" in top
+            else ()
+        )
+    }
     return EnergyTable(
         name=_text(top, "name", where),
         description=_text(top, "description", where),
         operations=MappingProxyType(operations),
         memories=MappingProxyType(memories),
         carbon=MappingProxyType(carbon),
+        instructions=MappingProxyType(instructions),
     )
 
 
 def _named(found: Mapping[str, _T], name: str, what: str) -> _T:
     if name not in found:
-        raise EnergyTableError(f"{what} must be one of {', '.join(found)}, not '{name}'")
+        known = ", ".join(found) or "none"
+        raise EnergyTableError(f"{what} must be one of {known}, not '{name}'")
     return found[name]
 
 

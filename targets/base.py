@@ -1,7 +1,8 @@
 """Places where a part can run, and the facts about each: read from `boards/*.toml`.
 
 A Target is data. It says how code for the place is made and what is known of the place itself;
-where a number came from stands beside it.
+where a number came from stands beside it. `pynq_z2+z7020` is a board with the accelerator of that
+configuration (docs/accelerator.md) beside its processor.
 """
 
 from __future__ import annotations
@@ -9,12 +10,13 @@ from __future__ import annotations
 import difflib
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
 from joulecut.compiler.errors import ConfigError
+from joulecut.hw.config import CONFIGS, MacArrayConfig
 
 BOARDS = Path(__file__).with_name("boards")
 
@@ -93,6 +95,7 @@ class Target:
         kernels: the kernels over planes that it has, by name, or "portable".
         vectors: what portable kernels must know.
         facts: numbers of the board, such as `clock_hz`, if one is meant.
+        accelerator: the int8 MAC accelerator beside the processor, if one is meant.
     """
 
     name: str
@@ -105,14 +108,36 @@ class Target:
     kernels: str
     vectors: Vectors
     facts: Mapping[str, Fact]
+    accelerator: MacArrayConfig | None = None
+
+    @property
+    def processor(self) -> Target:
+        """The same place without its accelerator."""
+        if self.accelerator is None:
+            return self
+        name = self.name.removesuffix(f"+{self.accelerator.name}")
+        return replace(self, name=name, accelerator=None)
 
 
 def target(name: str) -> Target:
     """The Target with this name or alias.
 
+    Args:
+        name: `aarch64`, or with an accelerator `pynq_z2+z7020`.
+
     Raises:
         ConfigError: there is none; the message names the closest.
     """
+    board, plus, accelerator = name.partition("+")
+    if plus:
+        place = target(board)
+        if accelerator not in CONFIGS:
+            raise ConfigError(
+                f"accelerator of target '{name}' must be one of {', '.join(CONFIGS)}, "
+                f"not '{accelerator}'"
+            )
+        config = CONFIGS[accelerator]
+        return replace(place, name=f"{place.name}+{config.name}", accelerator=config)
     known = {key: each for each in targets() for key in (each.name, *each.aliases)}
     if name in known:
         return known[name]
@@ -148,6 +173,7 @@ def read_target(path: Path) -> Target:
             kernels=fields.pop("kernels"),
             vectors=Vectors(**fields.pop("vectors")),
             facts={name: Fact(**fact) for name, fact in fields.pop("facts", {}).items()},
+            accelerator=None,
             **fields,
         )
     except (KeyError, TypeError) as error:

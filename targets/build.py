@@ -16,18 +16,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from joulecut.compiler.bundle import Bundle, write_bundle
-from joulecut.compiler.config import BuildConfig, CodecConfig
+from joulecut.compiler.config import Assign, BuildConfig, CodecConfig
 from joulecut.compiler.cut import Cut, cut_at, cuts
 from joulecut.compiler.errors import ConfigError
-from joulecut.compiler.graph import (
-    Graph,
-    Value,
-    float_of,
-    input_specs,
-    int_of,
-    op_key,
-    output_specs,
-)
+from joulecut.compiler.feeds import random_feeds
+from joulecut.compiler.graph import Graph, input_specs, output_specs
 from joulecut.compiler.graph_file import graph_to_bytes
 from joulecut.compiler.link_code import LinkCode, frozen
 from joulecut.compiler.load import load
@@ -60,6 +53,7 @@ def build(
     codec: CodecConfig | None = None,
     vectors: Vectors | int = 2,
     source: bytes | None = None,
+    assign: Assign = "all",
     tune_minutes: float | None = None,
     progress: Progress = lambda _step: None,
     tried: Callable[[Trials], None] = lambda _trials: None,
@@ -78,6 +72,8 @@ def build(
         vectors: samples [N, ...] for each input of the whole, or how many random ones to make;
             what a lossy codec must learn, it learns from what they are at the cut.
         source: the model as the user gave it, to compare with later.
+        assign: which layers run on the accelerator of a target that has one: "all" that it
+            can, or those with which the part takes least "time" or "energy" (modelled).
         tune_minutes: search better tiles for so long before; see docs/tuning.md. It is no part
             of a configuration: what it finds is kept, and the next build takes it anyway.
         progress: told each step as it begins.
@@ -103,8 +99,8 @@ def build(
     progress("fit the codec of the link")
     code = frozen(plan.link.specs, known, settings)
     files = _graph_files(plan, source) | _vector_files(plan, known) | _code_files(code)
-    files |= _compiled(plan.edge, places["edge"], progress, code)
-    files |= _compiled(plan.cloud, places["cloud"], progress)
+    files |= _compiled(plan.edge, places["edge"], progress, assign, code)
+    files |= _compiled(plan.cloud, places["cloud"], progress, assign)
     progress("write the bundle")
     fields: dict[str, Any] = {
         "name": plan.whole.graph.name or "model",
@@ -139,6 +135,7 @@ def _build_configured(
         codec=config.codec,
         vectors=config.vectors,
         source=config.model.read_bytes(),
+        assign=config.assign,
         tune_minutes=tune_minutes,
         progress=progress,
         tried=tried,
@@ -169,7 +166,7 @@ def _tune(
         place = places[part.name]
         progress(f"tune the {part.name} for {place.name}")
         started = time.monotonic()
-        tune(part.graph, place, left / (len(able) - number), progress=tried)
+        tune(part.graph, place.processor, left / (len(able) - number), progress=tried)
         left = max(0.0, left - (time.monotonic() - started) / 60)
 
 
@@ -179,41 +176,6 @@ def _chosen_cut(graph: Graph, config: BuildConfig) -> Cut:
     return cheapest(
         price_cuts(graph, cuts(graph), load_table("horowitz_45nm"), RadioLink())
     ).cut
-
-
-def random_feeds(graph: Graph, count: int, seed: int = 0) -> dict[str, np.ndarray]:
-    """Seeded samples for each input of a graph, over the range that its quantizers keep.
-
-    Args:
-        graph: integer Graph.
-        count: number of samples, N.
-        seed: of numpy's default generator.
-
-    Returns:
-        For each input an array [N, ...] of its type.
-    """
-    rng = np.random.default_rng(seed)
-    feeds: dict[str, np.ndarray] = {}
-    for value, spec in zip(graph.graph.inputs, input_specs(graph), strict=True):
-        shape = (count, *spec.shape[1:])
-        if spec.qtype is not None:
-            low, high = spec.qtype.low, spec.qtype.high
-            feeds[spec.name] = rng.integers(low, high, shape, spec.dtype, endpoint=True)
-            continue
-        low, high = _real_range(value)
-        feeds[spec.name] = rng.uniform(low, high, shape).astype(spec.dtype)
-    return feeds
-
-
-def _real_range(value: Value) -> tuple[float, float]:
-    """What the first quantizer of a float input keeps; -1 to 1 if none reads it directly."""
-    for use in value.uses():
-        if op_key(use.node) == "joulecut.Quantize":
-            low, high = int_of(use.node, "low"), int_of(use.node, "high")
-            zero_point = int_of(use.node, "zero_point")
-            scale = float(float_of(use.node, "scale"))
-            return (low - zero_point) * scale, (high - zero_point) * scale
-    return -1.0, 1.0
 
 
 def _graph_files(plan: Plan, source: bytes | None) -> dict[str, bytes]:
@@ -238,17 +200,46 @@ def _vector_files(plan: Plan, known: Vectors) -> dict[str, bytes]:
 
 
 def _compiled(
-    part: Part, place: Target, progress: Progress, link: LinkCode | None = None
+    part: Part,
+    place: Target,
+    progress: Progress,
+    assign: Assign,
+    link: LinkCode | None = None,
 ) -> dict[str, bytes]:
     """The files that a target makes of a part, by their path in the bundle."""
-    from joulecut.targets.cpu.build import build_part
-
     progress(f"compile the {part.name} for {place.name}")
     with tempfile.TemporaryDirectory(prefix="joulecut-") as scratch:
-        build_part(part.graph, place, Path(scratch), link=link)
+        folder = Path(scratch)
+        if place.accelerator is None:
+            from joulecut.targets.cpu.build import build_part
+
+            build_part(part.graph, place, folder, link=link)
+        else:
+            _compile_mixed(part, place, folder, progress, link, assign)
+        files = sorted(path for path in folder.rglob("*") if path.is_file())
         return {
-            f"{part.name}/{path.name}": path.read_bytes() for path in Path(scratch).iterdir()
+            f"{part.name}/{path.relative_to(folder).as_posix()}": path.read_bytes()
+            for path in files
         }
+
+
+def _compile_mixed(
+    part: Part,
+    place: Target,
+    folder: Path,
+    progress: Progress,
+    link: LinkCode | None,
+    assign: Assign,
+) -> None:
+    """Decides where layers run, compiles both sides, and says what stays with the processor."""
+    from joulecut.targets.fpga.assign import assignment_of
+    from joulecut.targets.fpga.part import build_mixed
+
+    chosen = assignment_of(part.graph, place, assign, progress)
+    build_mixed(part.graph, place, folder, link=link, assignment=chosen)
+    progress(f"{len(chosen.on_array())} layers on the accelerator, {len(chosen.reasons)} not")
+    for name, reason in chosen.reasons.items():
+        progress(f"  '{name}' stays with the processor: {reason}")
 
 
 def _tool_versions() -> dict[str, str]:

@@ -31,8 +31,13 @@ NS = 1e9
 
 
 def has_counts(profile: Profile) -> bool:
-    """Does every layer have what the model starts from?"""
-    return all(name in layer.quantities for layer in profile.layers for name in COUNTS)
+    """Does every layer have what the model starts from, or a latency of its own?"""
+    return all(
+        name in layer.quantities
+        for layer in profile.layers
+        if "latency" not in layer.quantities
+        for name in COUNTS
+    )
 
 
 def modelled(
@@ -46,7 +51,8 @@ def modelled(
     """A profile with `cycles_modelled`, `latency` and `latency_worst` in every layer.
 
     Args:
-        profile: counts of every layer, simulated with the caches of the core.
+        profile: counts of every layer, simulated with the caches of the core; layers that have a
+            latency keep it.
         core: what would execute them.
         clock_hz: its clock.
         kernel_cpi: cycles per instruction of kernels by their symbol, as llvm-mca finds for
@@ -68,6 +74,9 @@ def modelled(
     used: set[str] = set()
     layers: list[LayerProfile] = []
     for layer in profile.layers:
+        if "latency" in layer.quantities:  # of an accelerator, which has a clock of its own
+            layers.append(layer)
+            continue
         found = [name for name in (symbols or {}).get(layer.name, ()) if name in known]
         used.update(found)
         cpi = max((known[name] for name in found), default=1 / core.ipc.value)
@@ -75,6 +84,11 @@ def modelled(
     return replace(
         profile, layers=tuple(layers), notes=(*profile.notes, *_notes(core, clock_hz, used))
     )
+
+
+def latency_of(layer: LayerProfile, core: Core, clock_hz: float) -> float:
+    """Nanoseconds of a layer's counts, at the core's `ipc`; raises as `modelled` does."""
+    return _layer(layer, core, clock_hz, 1 / core.ipc.value).quantities["latency"].value
 
 
 def _layer(layer: LayerProfile, core: Core, clock_hz: float, cpi: float) -> LayerProfile:

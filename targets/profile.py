@@ -22,10 +22,12 @@ from joulecut.hw.energy_table import EnergyTable, load_table
 from joulecut.hw.radio import RadioLink
 from joulecut.targets.base import Target, target
 from joulecut.targets.cores import Core, core_of
-from joulecut.targets.devices.device import Device, device, device_for
+from joulecut.targets.devices.device import Device, device
+from joulecut.targets.devices.fpga_sim import FpgaSimDevice
 from joulecut.targets.devices.protocol import CODING
 from joulecut.targets.devices.qemu import QemuDevice
 from joulecut.targets.devices.records import read_layers
+from joulecut.targets.fpga.part import array_energies
 from joulecut.targets.latency import has_counts, modelled
 from joulecut.targets.opened import Opened, opened
 from joulecut.targets.price import price
@@ -72,8 +74,8 @@ def profile(
     with opened(bundle) as held:
         side = held.split.edge if part == "edge" else held.split.cloud
         model = _core_and_clock(side.target, board, clock_hz)
-        place = _place(device) or device_for(side.target)
-        if model is not None and isinstance(place, QemuDevice):
+        place = side.place(_place(device))
+        if model is not None and isinstance(place, QemuDevice | FpgaSimDevice):
             place = replace(place, caches=model[0].caches)
         found = _profile(held, side, place, table, feeds, repeats)
         if model is None or not has_counts(found):
@@ -107,11 +109,20 @@ def _profile(
         for built in read_layers(side.directory)
     }
     notes = [f"energy: arithmetic, and weights fetched once from DRAM, by table {table.name}"]
+    if side.target.accelerator is not None:
+        for name, energy_pj in array_energies(side.directory, table).items():
+            prices[name]["energy"] = Quantity(energy_pj, "pJ", "modelled")
+        notes.append(
+            "energy on the accelerator: with every access to its memories and to DRAM; of "
+            "handing over: not priced; see docs/accelerator.md"
+        )
     if side.link:
         prices[CODING[0]] = _UNPRICED
         notes.append(f"energy of '{CODING[0]}': no table prices its instructions, so none")
     priced = tuple(
-        LayerProfile(layer.name, layer.kind, {**layer.quantities, **prices[layer.name]})
+        LayerProfile(
+            layer.name, layer.kind, {**layer.quantities, **prices.get(layer.name, _UNPRICED)}
+        )
         for layer in found.layers
     )
     return replace(found, layers=priced, notes=(*found.notes, *notes))

@@ -17,12 +17,13 @@ import numpy as np
 
 from joulecut.compiler import codec
 from joulecut.compiler.config import CodecConfig
-from joulecut.compiler.errors import ConfigError
+from joulecut.compiler.errors import ConfigError, DeviceError
 from joulecut.compiler.graph import Graph, input_specs, output_specs, sizes
 from joulecut.compiler.link_code import LinkCode
 from joulecut.compiler.quant import TensorSpec
 from joulecut.targets.base import Target
 from joulecut.targets.devices.device import Device, device_for
+from joulecut.targets.devices.fpga_sim import FpgaSimDevice
 from joulecut.targets.devices.protocol import Progress, Sent, Signature
 from joulecut.targets.devices.records import check_feeds, sample_shape
 
@@ -61,20 +62,37 @@ class Side:
         """What it reads and makes, and sends."""
         return Signature.of(self.graph, self.link)
 
+    def place(self, device: Device | None) -> Device:
+        """Where it runs: on a device, or where its program can run.
+
+        Raises:
+            DeviceError: it has layers for an accelerator, and the device has none.
+        """
+        config = self.target.accelerator
+        if device is None:
+            return device_for(self.target)
+        if config is not None and not isinstance(device, FpgaSimDevice):
+            raise DeviceError(
+                f"device of the {self.name} must have the accelerator '{config.name}', for "
+                f"which some of its layers are built, not be {device.address}; use fpga-sim, or "
+                f"build the part for {self.target.processor.name}"
+            )
+        return device
+
     def run(
         self, known: Arrays, device: Device | None, progress: Progress | None = None
     ) -> dict[str, np.ndarray]:
         """Run on a device (None: where its program can run); `known` must hold the inputs."""
-        place = device or device_for(self.target)
-        return place.run(self.directory, self.inputs_of(known), self.signature, progress)
+        return self.place(device).run(
+            self.directory, self.inputs_of(known), self.signature, progress
+        )
 
     def send(
         self, known: Arrays, device: Device | None, progress: Progress | None = None
     ) -> Sent:
         """Run, and let the program code its link; `known` must hold inputs and what passes."""
-        place = device or device_for(self.target)
         fed = {spec.name: known[spec.name] for spec in self.signature.fed}
-        return place.send(self.directory, fed, self.signature, progress)
+        return self.place(device).send(self.directory, fed, self.signature, progress)
 
     def inputs_of(self, known: Arrays) -> dict[str, np.ndarray]:
         """Those of the known arrays that it reads."""

@@ -27,6 +27,7 @@ from joulecut.compiler.verify import (
     fraction_differing,
 )
 from joulecut.targets.devices.device import Device, device, device_for
+from joulecut.targets.devices.fpga_sim import FpgaSimDevice
 from joulecut.targets.devices.protocol import Progress
 from joulecut.targets.devices.records import check_feeds, read_layers, sample_shape
 from joulecut.targets.opened import opened
@@ -49,7 +50,8 @@ def verify(
         bundle: a bundle, or where one lies; its hashes are checked first.
         against: "reference" (the stored vectors, and the parts composed, against the
             interpreter of the specification), "tvm" (the built code of both parts, natively
-            or emulated), a device address such as "qemu:aarch64,cpu=cortex-a53" (the parts
+            or emulated; layers for an accelerator on its simulated source), "rtl" (that of the
+            parts with an accelerator alone), a device address such as "qemu:aarch64,cpu=cortex-a53" (the parts
             built for it), "onnxrt" (the float model that was quantized, if the bundle has it).
         feeds: N samples for each input; None for the vectors in the bundle.
         progress: called as samples finish on a device.
@@ -76,7 +78,7 @@ def verify(
         return Report(str(held.bundle.path), tuple(results))
 
 
-_ENGINES = "reference, tvm, onnxrt, or a device address such as local or qemu:aarch64"
+_ENGINES = "reference, tvm, rtl, onnxrt, or a device address such as local or qemu:aarch64"
 
 
 @dataclass(frozen=True)
@@ -218,15 +220,32 @@ def _places(split: Split, engine: str) -> dict[str, Device]:
     sides = split.sides
     if engine == "tvm":
         return {side.name: device_for(side.target) for side in sides}
-    place = _device(engine)
-    found = {side.name: place for side in sides if side.target.arch == place.arch}
+    place = FpgaSimDevice() if engine == "rtl" else _device(engine)
+    if isinstance(place, FpgaSimDevice):
+        able = [side.name for side in sides if side.target.accelerator is not None]
+        if not able:
+            raise ConfigError(
+                f"engine '{engine}' must be for a part with an accelerator, and the bundle has "
+                "none; build it for a target such as pynq_z2+z7020"
+            )
+        return dict.fromkeys(able, place)
+    found = {
+        side.name: place
+        for side in sides
+        if side.target.arch == place.arch and side.target.accelerator is None
+    }
     if not found:
-        built = ", ".join(f"{side.name}: {side.target.arch}" for side in sides)
+        built = ", ".join(f"{side.name}: {_built_for(side)}" for side in sides)
         raise ConfigError(
             f"engine '{engine}' must be for a processor that a part was built for, "
             f"not {place.arch} ({built})"
         )
     return found
+
+
+def _built_for(side: Side) -> str:
+    config = side.target.accelerator
+    return side.target.arch if config is None else f"{side.target.arch}+{config.name}"
 
 
 def _device(engine: str) -> Device:

@@ -33,6 +33,10 @@ def build(
     bits: Annotated[
         int | None, typer.Option(help="For a model: bits of the quantizer.")
     ] = None,
+    assign: Annotated[
+        str | None,
+        typer.Option(help="For a model and a target with an accelerator: all, time or energy."),
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="For a model: the bundle to write.")] = None,
     require_integer: Annotated[
         bool, typer.Option(help="Make a node that stays in float an error.")
@@ -56,12 +60,16 @@ def build(
             "require_integer": require_integer,
         }
         fields |= {} if cut in (None, ["auto"]) else {"cut": cut}
-        fields |= {key: value for key, value in (("edge", edge), ("cloud", cloud)) if value}
+        places = {"edge": edge, "cloud": cloud, "assign": assign}
+        fields |= {key: value for key, value in places.items() if value}
         codec = {"quantizer": quantizer, "bits": bits}
         fields["codec"] = {key: value for key, value in codec.items() if value is not None}
         chosen = parse_config(fields, where="command line")
     else:
-        given = {"--cut": cut, "--edge": edge, "--cloud": cloud, "--out": out, "--bits": bits}
+        given = {
+            "--cut": cut, "--edge": edge, "--cloud": cloud, "--assign": assign, "--out": out,
+            "--bits": bits,
+        }  # fmt: skip
         extra = [name for name, value in given.items() if value]
         if extra:
             raise ConfigError(

@@ -6,8 +6,8 @@ import re
 from collections.abc import Sequence
 
 DEVICES = (
-    "local[,threads=N], qemu:ARCH[,cpu=NAME], ssh://[USER@]HOST[:PORT] or rpc://HOST:PORT/KEY; "
-    "more options in docs/devices.md"
+    "local[,threads=N], qemu:ARCH[,cpu=NAME], ssh://[USER@]HOST[:PORT], rpc://HOST:PORT/KEY "
+    "or fpga-sim[,engine=model]; more options in docs/devices.md"
 )
 DEVICE_HELP = f"{DEVICES}; default: this machine, or QEMU for what it cannot run."
 

@@ -20,7 +20,7 @@ def verify(
     against: Annotated[
         list[str] | None,
         typer.Option(
-            help="Engines, by commas or by the option again: reference, tvm, onnxrt, or a device: "
+            help="Engines, by commas or by the option again: reference, tvm, rtl, onnxrt, or a device: "
             f"{DEVICES}; default: reference,tvm."
         ),
     ] = None,

@@ -249,7 +249,7 @@ int32_t model_run_threads(model_threads *team, const void *const inputs_[],
     const struct run run = {{inputs_, outputs_, arena}};
     PLACES(&run);
     int32_t status = 0; /* kernels return 0 */
-    (void)team;
+    (void)team, (void)observer, (void)user;
 {body}
     model_hook({len(stages)});
     return status;

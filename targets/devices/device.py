@@ -8,6 +8,7 @@ from pathlib import Path
 
 from joulecut.compiler.errors import ConfigError
 from joulecut.targets.base import Target
+from joulecut.targets.devices.fpga_sim import FpgaSimDevice
 from joulecut.targets.devices.hosts import split_host
 from joulecut.targets.devices.local import LocalDevice
 from joulecut.targets.devices.native import runs_here
@@ -22,7 +23,7 @@ GRAMMAR = (
     "`local` or `qemu:ARCH[,cpu=NAME][,jobs=N][,timeout=SECONDS]` or "
     "`ssh://[USER@]HOST[:PORT][,cpu=N][,threads=N][,dir=FOLDER][,identity=FILE][,config=FILE]"
     "[,timeout=SECONDS]` or `rpc://HOST:PORT/KEY[,timeout=SECONDS]` or "
-    "`local,threads=N`"
+    "`fpga-sim[,engine=rtl|model]` or `local,threads=N`"
 )
 TIMEOUT_S = 600.0
 
@@ -36,7 +37,8 @@ def device(address: str) -> Device:
             `ssh://[USER@]HOST[:PORT]` with options `cpu=N` (the core that programs are pinned
             to), `dir=FOLDER` (where our files go on the board), `identity=FILE` (the key),
             `config=FILE` (in place of ~/.ssh/config), `threads=N`, `timeout=SECONDS`; or
-            `rpc://HOST:PORT/KEY` (a TVM RPC tracker) with the option `timeout=SECONDS`.
+            `rpc://HOST:PORT/KEY` (a TVM RPC tracker) with the option `timeout=SECONDS`; or
+            `fpga-sim` (for parts with an accelerator) with the option `engine=rtl` or `model`.
             A comma stands before each option.
 
     Raises:
@@ -45,6 +47,9 @@ def device(address: str) -> Device:
     if address.partition(",")[0] == "local":
         options = _options(address, address.split(",")[1:], ("threads",))
         return LocalDevice(_threads(address, options))
+    if address.partition(",")[0] == "fpga-sim":
+        options = _options(address, address.split(",")[1:], ("engine",))
+        return FpgaSimDevice(options.get("engine", "rtl"))
     for prefix, (known, parse) in _KINDS.items():
         if address.startswith(prefix):
             where, *words = address.removeprefix(prefix).split(",")
@@ -56,8 +61,10 @@ def device_for(place: Target) -> Device:
     """Where a part that was built for a target can run on this machine.
 
     Natively if this processor has all that the code uses, else emulated, as the processor that
-    the code is for.
+    the code is for; with an accelerator, simulated.
     """
+    if place.accelerator is not None:
+        return FpgaSimDevice()
     if runs_here(place):
         return LocalDevice()
     return QemuDevice(place.arch, place.emulator.cpu)

@@ -7,7 +7,7 @@ Everything else is reported, all of it at once.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -39,6 +39,7 @@ from joulecut.targets.fpga.packing import (
 )
 from joulecut.targets.fpga.program import Program, Value
 from joulecut.targets.fpga.questions import (
+    NotMadeError,
     RefusedError,
     can_pack,
     is_unsigned,
@@ -69,23 +70,35 @@ def program_of(graph: Graph, config: MacArrayConfig) -> Program:
         UnsupportedError: nodes that the accelerator cannot run, each with the reason.
     """
     lowering = _Lowering(graph, config)
-    findings: list[Finding] = []
-    for value in graph.graph.inputs:
-        try:
-            lowering.take_input(value)
-        except RefusedError as error:
-            findings.append(Finding(name_of(value), "input", str(error), _ELSEWHERE))
-    for node in nodes(graph):
-        try:
-            lowering.take(node)
-        except (RefusedError, TilingError) as error:
-            findings.append(Finding(str(node.name), op_key(node), str(error), _ELSEWHERE))
+    findings = tuple(
+        Finding(name, kind, str(error), _ELSEWHERE) for name, kind, _, error in lowering.all()
+    )
     if findings:
         raise UnsupportedError(
             f"accelerator '{config.name}' must run all of the part, not without these:",
-            tuple(findings),
+            findings,
         )
     return lowering.program()
+
+
+def refusals(graph: Graph, config: MacArrayConfig) -> dict[str, str]:
+    """Why nodes stay with the processor, by the name of what each makes.
+
+    Nodes that could run but lack an operand, because its maker or the input is refused, are
+    not among them: without the others in the way they may be taken.
+
+    Args:
+        graph: integer Graph, batch 1.
+        config: the accelerator.
+    """
+    found: dict[str, str] = {}
+    for _, _, value, error in _Lowering(graph, config).all():
+        if isinstance(error, NotMadeError):
+            continue
+        readers = [user for user in nodes(graph) if value in user.inputs]
+        refused = [value] if value.producer() else [node.outputs[0] for node in readers]
+        found |= {name_of(each): str(error) for each in refused}
+    return found
 
 
 class _Lowering:
@@ -102,6 +115,19 @@ class _Lowering:
         self.pending: dict[str, Node] = {}  # sums in 32 bits, until they are requantized
         self.works: list[tuple[Work, Tiling]] = []
         self.macs = 0
+
+    def all(self) -> Iterator[tuple[str, str, GraphValue, RefusedError | TilingError]]:
+        """Takes inputs and nodes; gives what was refused: name, kind, value, reason."""
+        for value in self.graph.graph.inputs:
+            try:
+                self.take_input(value)
+            except RefusedError as error:
+                yield name_of(value), "input", value, error
+        for node in nodes(self.graph):
+            try:
+                self.take(node)
+            except (RefusedError, TilingError) as error:
+                yield str(node.name), op_key(node), node.outputs[0], error
 
     # Where values lie
 
@@ -186,7 +212,7 @@ class _Lowering:
         assert value is not None
         found = self.tensors.get(name_of(value))
         if found is None:
-            raise RefusedError(f"'{value.name}' must be made on the accelerator, and is not")
+            raise NotMadeError(f"'{value.name}' must be made on the accelerator, and is not")
         return found
 
     # Nodes
@@ -459,12 +485,11 @@ class _Lowering:
         def value(name: str, shape: tuple[int, ...]) -> Value:
             return Value(name, shape, (moved(places[name]),))
 
-        stored = {work.label for work, _ in self.works}
         shapes = {
             name_of(output): shape_of(output)
             for node in nodes(self.graph)
             for output in node.outputs
-            if name_of(output) in stored
+            if name_of(output) in self.tensors
         }
         return Program(
             config=self.config,

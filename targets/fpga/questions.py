@@ -28,6 +28,10 @@ class RefusedError(Exception):
     """A node that the accelerator cannot run; the text says why."""
 
 
+class NotMadeError(RefusedError):
+    """A node that could run, if another that makes its operand had not been refused."""
+
+
 @dataclass(frozen=True)
 class Space:
     """[C, H, W] of a value of up to four dimensions."""

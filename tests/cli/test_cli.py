@@ -175,7 +175,7 @@ class TestVerify:
         asked = dict.fromkeys(each["engine"] for each in found["results"])
         assert list(asked) == ["local,threads=1", "golden", "reference", "tvm"]
         said = joulecut("verify", bundle, "--against", "reference,local,speed=9", expect=2)
-        assert "engine must be reference, tvm, onnxrt, or a device address" in said.stderr
+        assert "engine must be reference, tvm, rtl, onnxrt, or a device address" in said.stderr
         assert "not 'local,speed=9'" in said.stderr
 
     def test_a_changed_byte_is_code_5(self, bundle: Path, tmp_path: Path):
@@ -271,3 +271,21 @@ def test_version_and_help():
 def test_train_must_know_its_data_set(tmp_path: Path):
     said = joulecut("train", "--out", tmp_path / "m.onnx", "--dataset", "cats", expect=2).stderr
     assert "dataset must be one of" in said
+
+
+def test_a_target_with_an_accelerator(model: Path, tmp_path: Path) -> None:
+    """Built, verified and profiled on the functional model, which needs no other tool."""
+    path = tmp_path / "mixed.bundle"
+    words = ("build", model, "--edge", "x86_64+z7020", "--out", path)
+    said = joulecut(*words).stderr
+    assert "layers on the accelerator" in said
+    assert "stays with the processor: no operation of the accelerator" in said
+    rows = document("verify", path, "--against", "reference,fpga-sim,engine=model")["results"]
+    assert {row["divergence"] for row in rows} == {None}
+    found = document("profile", path, "--device", "fpga-sim,engine=model")
+    kinds = {layer["kind"] for layer in found["layers"]}
+    assert {"accelerator", "to the accelerator", "from the accelerator"} <= kinds
+    said = joulecut(*words, "--assign", "time", expect=2).stderr
+    assert "must have a clock in its facts to assign layers by time" in said
+    said = joulecut(*words, "--assign", "best", expect=2).stderr
+    assert "assign: Input should be 'all', 'time' or 'energy'" in said

@@ -43,16 +43,28 @@ def test_the_45_nm_table_is_that_of_the_paper():
     dram = table.memory("dram")
     assert (dram.pj("low"), dram.pj("high"), dram.access_bits) == (1300, 2600, 64)
     assert table.region("eu").value == 0.275
+    assert table.instruction("in_order").pj() == 70
 
 
 @pytest.mark.parametrize("name", tables())
 def test_every_row_has_a_parent_and_nothing_is_called_measured(name: str):
     table = load_table(name)
     assert table.name == name
-    rows = [*table.memories.values(), *table.carbon.values()]
+    rows = [*table.memories.values(), *table.carbon.values(), *table.instructions.values()]
     rows += [row for op in table.operations.values() for row in (op.add, op.mul)]
     assert all(row.source and row.node and row.date for row in rows)
     assert not any(row.measured for row in rows)
+
+
+def test_instructions_are_optional():
+    with pytest.raises(
+        EnergyTableError, match="instructions of 'mine' must be one of none, not"
+    ):
+        parse_table(GOOD).instruction("in_order")
+    row = f"[instructions]\nbig = {{ value = 9, {ROW} }}\n"
+    assert parse_table(GOOD + row).instruction("big").pj() == 9
+    with pytest.raises(EnergyTableError, match=r"instructions\.big: unit must be"):
+        parse_table(GOOD + row.replace('"pJ"', '"V"'))
 
 
 def test_a_table_of_ones_own(tmp_path: Path):

@@ -13,12 +13,13 @@ from qdq_models import network, write
 from joulecut.compiler.config import BuildConfig, CodecConfig
 from joulecut.compiler.cut import cuts
 from joulecut.compiler.errors import ConfigError, CutError
+from joulecut.compiler.feeds import random_feeds
 from joulecut.compiler.graph import input_specs, output_specs
 from joulecut.compiler.load import load
 from joulecut.compiler.pipeline import pipeline
 from joulecut.compiler.reference import run_reference
 from joulecut.targets import layout
-from joulecut.targets.build import build, random_feeds
+from joulecut.targets.build import build
 
 
 @pytest.mark.parametrize("name", NETWORKS)

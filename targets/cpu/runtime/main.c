@@ -195,9 +195,9 @@ struct link {
 static void open_link(struct link *link, void *const inputs[], void *const outputs[]) {
     for (int i = 0; i < MODEL_NUM_LINK; i++) {
         int32_t source = model_link_sources[i];
-        if (source < MODEL_NUM_INPUTS) {
+        if (MODEL_NUM_INPUTS > 0 && source < MODEL_NUM_INPUTS) {
             link->tensors[i] = inputs[source];
-        } else if (source < MODEL_NUM_INPUTS + MODEL_NUM_OUTPUTS) {
+        } else if (MODEL_NUM_OUTPUTS > 0 && source < MODEL_NUM_INPUTS + MODEL_NUM_OUTPUTS) {
             link->tensors[i] = outputs[source - MODEL_NUM_INPUTS];
         } else {
             void *room = allocate(model_link_bytes[i]);
