@@ -2,6 +2,7 @@
 
 Everything is real: the digits are MNIST's, the edge parts are programs for a Cortex-A53 that run
 under qemu-user, what crosses is coded and decoded, and the cloud parts finish on this machine.
+Each edge part is also built for a PYNQ-Z2 with our accelerator, whose RTL is simulated.
 Finished steps are kept under out/demo, so a second run is quick.
 """
 
@@ -12,7 +13,7 @@ import json
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -39,9 +40,10 @@ from joulecut.targets.study import Study, run_study
 
 OUT = Path(__file__).resolve().parent.parent / "out" / "demo"
 SAMPLES = 1000
+ARRAY_EDGE = "pynq_z2+z7020"
 REQUIRED_ACCURACY = 0.96
 
-console = Console(highlight=False, width=None if sys.stdout.isatty() else 180)
+console = Console(highlight=False, width=None if sys.stdout.isatty() else 210)
 started = time.perf_counter()
 
 
@@ -120,6 +122,19 @@ def edge_place() -> tuple[str, str]:
     return "aarch64", "qemu:aarch64"
 
 
+def array_place() -> str | None:
+    """The board with the accelerator, simulated; None, said plainly, if its tools are absent."""
+    try:
+        compiler(target("pynq_z2"))
+        jc.device("qemu:armv7").check()
+        say("build the accelerator's simulation, unless an earlier run has")
+        jc.device("fpga-sim").check()
+    except DeviceError as missing:
+        say(f"[yellow]skipped[/]: the edge part on the accelerator. {missing}")
+        return None
+    return ARRAY_EDGE
+
+
 def run_cuts(study: Study, found: Sequence[Cut]) -> list[CutRow]:
     """Every cut through its devices, with a bar on a terminal and a line each in a pipe."""
     bar = Progress(
@@ -143,9 +158,19 @@ def run_cuts(study: Study, found: Sequence[Cut]) -> list[CutRow]:
             row = rows[-1]
             say(
                 f"  {row.cut}: {row.coded_bytes:,.0f} of {row.raw_bytes:,} B, "
-                f"{row.identical}/{row.inferences} outputs identical"
+                f"{row.identical}/{row.inferences} outputs identical{on_array(row)}"
             )
     return rows
+
+
+def on_array(row: CutRow) -> str:
+    """What the accelerator makes of the edge part."""
+    if row.array is None:
+        return ""
+    return (
+        f"; accelerator {row.array.cycles:,} cycles (simulated), "
+        f"{row.array.identical}/{row.array.inferences} identical"
+    )
 
 
 def show_table(rows: Sequence[CutRow], best: CutRow) -> None:
@@ -158,9 +183,14 @@ def show_table(rows: Sequence[CutRow], best: CutRow) -> None:
     console.print(shown)
 
 
-def verify_and_profile(bundle: Path, edge_device: str) -> tuple[Report, dict[str, Profile]]:
+def verify_and_profile(
+    bundle: Path, edge_device: str, array_bundle: Path | None
+) -> tuple[Report, dict[str, Profile]]:
     """All engines on one bundle, and what each of its layers costs."""
     report = jc.verify(bundle, ["reference", "tvm", "onnxrt"])
+    if array_bundle is not None:
+        on_rtl = jc.verify(array_bundle, ["rtl"])
+        report = replace(report, results=(*report.results, *on_rtl.results))
     shown = Table(title=f"verify {bundle.name}", title_justify="left")
     rows = report.rows()
     for column in rows[0]:
@@ -173,6 +203,8 @@ def verify_and_profile(bundle: Path, edge_device: str) -> tuple[Report, dict[str
         "edge": jc.profile(bundle, part="edge", device=edge_device),
         "cloud": jc.profile(bundle, part="cloud", device="local"),
     }
+    if array_bundle is not None:
+        profiles["edge with the accelerator"] = jc.profile(array_bundle, device="fpga-sim")
     return report, profiles
 
 
@@ -199,6 +231,7 @@ def main() -> None:
         source=trained.model.read_bytes(),
         edge=edge,
         edge_device=edge_device,
+        array_edge=array_place(),
     )
     say(f"build each cut for {edge} and x86_64, run {len(trained.images):,} digits through it")
     rows = run_cuts(study, found)
@@ -206,9 +239,11 @@ def main() -> None:
     show_table(rows, best)
     # Where sending the input itself is cheapest, the edge has nothing to verify or to profile.
     busy = cut_table.cheapest([row for row in rows if row.edge_macs])
-    bundle = study.bundle_path(found[rows.index(busy)])
+    chosen = found[rows.index(busy)]
+    bundle = study.bundle_path(chosen)
+    array_bundle = study.array_path(chosen) if study.array_edge is not None else None
     say(f"verify and profile the cheapest cut with work on the edge: {busy.cut}")
-    report, profiles = verify_and_profile(bundle, edge_device)
+    report, profiles = verify_and_profile(bundle, edge_device, array_bundle)
     page = study_page(study, rows, report, profiles, machine_line())
     (OUT / "report.html").write_text(page, encoding="utf-8")
     (OUT / "cuts.json").write_text(json.dumps([row.to_dict() for row in rows], indent=1))
@@ -220,7 +255,8 @@ def markdown(rows: Sequence[CutRow]) -> str:
     """The closing table for README.md, and where its numbers come from."""
     columns = (
         "cut", "raw B", "coded B", "bits/element (entropy)", "edge MACs", "energy uJ",
-        "identical", "accuracy split / Brevitas",
+        "identical", "accuracy split / Brevitas", "accelerator cycles", "its energy uJ",
+        "identical on its RTL",
     )  # fmt: skip
     lines = ["| " + " | ".join(columns) + " |", "|---" * len(columns) + "|"]
     for row in rows:
@@ -229,6 +265,7 @@ def markdown(rows: Sequence[CutRow]) -> str:
             f"{row.coded_bits:.2f} ({row.entropy_bits:.2f})", f"{row.edge_macs:,}",
             f"{row.total_pj / 1e6:.2f}", f"{row.identical}/{row.inferences}",
             f"{row.accuracy or 0:.1%} / {row.trained_accuracy or 0:.1%}",
+            *cut_table.array_cells(row.array),
         )  # fmt: skip
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + f"\n\n{machine_line()}\n"
@@ -255,8 +292,19 @@ def conclude(
     say(
         f"split == unsplit for {identical:,} of {inferences:,} inferences over {len(rows)} cuts"
     )
+    arrays = [row.array for row in rows if row.array is not None]
+    simulated = sum(array.inferences for array in arrays)
+    equal = sum(array.identical for array in arrays)
+    if arrays:
+        deepest = arrays[-1]
+        say(
+            f"accelerator ({deepest.target}, simulated RTL): {equal} of {simulated} inferences "
+            f"identical; the last cut takes {deepest.cycles:,} cycles, "
+            f"{deepest.cycles / deepest.clock_hz * 1e3:.3f} ms at an assumed "
+            f"{deepest.clock_hz / 1e6:g} MHz, {deepest.energy_pj / 1e6:.1f} uJ (modelled)"
+        )
     say(f"report: {OUT / 'report.html'}")
-    if identical != inferences:
+    if (identical, equal) != (inferences, simulated):
         raise SystemExit(1)
 
 

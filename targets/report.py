@@ -43,6 +43,7 @@ def study_page(
         cards=_cards(study, rows, best),
         sections=[
             _cuts(study, rows, best),
+            *_arrays(rows),
             Section(
                 "What crosses",
                 chart=charts.to_html(charts.bytes_by_cut(rows)),
@@ -87,6 +88,35 @@ def _cuts(study: Study, rows: Sequence[CutRow], best: CutRow) -> Section:
     )
 
 
+def _arrays(rows: Sequence[CutRow]) -> list[Section]:
+    """Each cut with an accelerator at the edge; no section if none was built."""
+    found = [(row, row.array) for row in rows if row.array is not None]
+    if not found:
+        return []
+    first = found[0][1]
+    cells = [
+        (
+            row.cut,
+            f"{array.layers}",
+            f"{array.cycles:,}",
+            f"{array.cycles / array.clock_hz * 1e3:.3f}",
+            f"{array.energy_pj / 1e6:.2f}",
+            f"{array.identical}/{array.inferences}",
+        )
+        for row, array in found
+    ]
+    section = Section(
+        "The edge with an accelerator",
+        ("cut", "layers there", "cycles", "ms", "energy uJ", "identical"),
+        cells,
+        note=f"Edge: {first.target}. Layers that the accelerator cannot run stay with the "
+        "processor and are not in these numbers. Cycles are the simulated RTL's; ms assume "
+        f"{first.clock_hz / 1e6:g} MHz; energy is modelled: every access on the chip and to DRAM. "
+        "No board has run it.",
+    )
+    return [section]
+
+
 def _verification(report: Report) -> Section:
     rows = report.rows()
     return Section(
@@ -102,7 +132,9 @@ def _layers(part: str, profile: Profile) -> Section:
     rows = profile.to_rows()
     columns = list(dict.fromkeys(key for row in rows for key in row))
     shown = [tuple(_text(row.get(column, "")) for column in columns) for row in rows]
-    axis = next((key for key in columns if key.startswith(("time_min", "instructions"))), None)
+    axes = ("time_min", "latency [", "instructions")
+    complete = [column for column in columns if all(column in row for row in rows[:-1])]
+    axis = next((key for start in axes for key in complete if key.startswith(start)), None)
     chart = ""
     if axis is not None:
         names = [layer.name for layer in profile.layers]

@@ -15,19 +15,25 @@ from pathlib import Path
 
 import numpy as np
 
+from joulecut.compiler.bundle import Bundle
 from joulecut.compiler.config import CodecConfig
 from joulecut.compiler.cost import cost
 from joulecut.compiler.cut import Cut
 from joulecut.compiler.errors import ConfigError
 from joulecut.compiler.graph import Graph
-from joulecut.compiler.plan import partition
+from joulecut.compiler.plan import Plan, partition
 from joulecut.compiler.reference import run_reference
-from joulecut.compiler.report.cut_table import CutRow
+from joulecut.compiler.report.cut_table import ArrayRow, CutRow
 from joulecut.hw.energy_table import EnergyTable
 from joulecut.hw.radio import RadioLink
+from joulecut.targets.base import target
 from joulecut.targets.build import build
+from joulecut.targets.devices.fpga_sim import FpgaSimDevice
+from joulecut.targets.fpga.part import array_cycles, array_energies
+from joulecut.targets.opened import opened
 from joulecut.targets.price import price
 from joulecut.targets.session import run_split
+from joulecut.targets.split import run_parts
 
 VECTORS = 4  # samples that become the test vectors of each bundle
 
@@ -53,6 +59,9 @@ class Study:
         radio: the link.
         directory: bundles and finished rows go here; a study that was stopped goes on.
         source: the model as it was exported; goes into the bundles, to compare with later.
+        array_edge: a target with an accelerator, for which each edge part is built as well, to
+            run on its simulated source; None: none.
+        array_samples: how many samples run there.
     """
 
     graph: Graph
@@ -69,6 +78,8 @@ class Study:
     codec: CodecConfig = field(default_factory=CodecConfig)
     batch: int = 100
     source: bytes | None = None
+    array_edge: str | None = None
+    array_samples: int = 10
 
     @property
     def samples(self) -> int:
@@ -79,6 +90,10 @@ class Study:
         """Where the bundle of a cut is."""
         return self.directory / f"{_file_name(cut)}.bundle"
 
+    def array_path(self, cut: Cut) -> Path:
+        """Where the bundle of a cut with an accelerator at the edge is."""
+        return self.directory / f"{_file_name(cut)}.array.bundle"
+
     def digest(self, bundle_digest: str) -> str:
         """Identifies a row: the bundle, the samples, the devices and the prices."""
         said = hashlib.sha256(bundle_digest.encode())
@@ -86,7 +101,14 @@ class Study:
             said.update(name.encode() + np.ascontiguousarray(feed).tobytes())
         if self.labels is not None:
             said.update(np.ascontiguousarray(self.labels).tobytes())
-        settings = (self.trained_accuracy, self.edge_device, self.cloud_device, self.batch)
+        settings = (
+            self.trained_accuracy,
+            self.edge_device,
+            self.cloud_device,
+            self.batch,
+            self.array_edge,
+            self.array_samples,
+        )
         said.update(repr((settings, self.table, self.radio)).encode())
         return said.hexdigest()[:16]
 
@@ -122,19 +144,11 @@ def _row(study: Study, cut: Cut, whole: Sequence[np.ndarray], progress: Progress
     name = " + ".join(cut.tensors)
     plan = partition(study.graph, cut)
     study.directory.mkdir(parents=True, exist_ok=True)
-    bundle = build(
-        plan,
-        edge=study.edge,
-        cloud=study.cloud,
-        out=study.bundle_path(cut),
-        codec=study.codec,
-        vectors={name: feed[:VECTORS] for name, feed in study.feeds.items()},
-        source=study.source,
-    )
+    bundle = _built(study, plan, study.edge, study.bundle_path(cut))
     finished = bundle.path.with_suffix(f".{study.digest(bundle.digest)}.json")
     if finished.is_file():
         progress(name, study.samples, study.samples)
-        return CutRow(**json.loads(finished.read_text()))
+        return CutRow.from_dict(json.loads(finished.read_text()))
     result = run_split(
         bundle.path,
         study.feeds,
@@ -162,9 +176,48 @@ def _row(study: Study, cut: Cut, whole: Sequence[np.ndarray], progress: Progress
         accuracy=accuracy(outputs[0], study.labels),
         whole_accuracy=accuracy(whole[0], study.labels),
         trained_accuracy=study.trained_accuracy,
+        array=_array_row(study, cut, plan, whole),
     )
     finished.write_text(json.dumps(asdict(row)))
     return row
+
+
+def _built(study: Study, plan: Plan, edge: str, out: Path) -> Bundle:
+    return build(
+        plan,
+        edge=edge,
+        cloud=study.cloud,
+        out=out,
+        codec=study.codec,
+        vectors={name: feed[:VECTORS] for name, feed in study.feeds.items()},
+        source=study.source,
+    )
+
+
+def _array_row(
+    study: Study, cut: Cut, plan: Plan, whole: Sequence[np.ndarray]
+) -> ArrayRow | None:
+    """The same cut with an accelerator at the edge, on its simulated source."""
+    if study.array_edge is None:
+        return None
+    place = target(study.array_edge)
+    assert place.accelerator is not None, f"{place.name} must have an accelerator"
+    bundle = _built(study, plan, place.name, study.array_path(cut))
+    feeds = {name: feed[: study.array_samples] for name, feed in study.feeds.items()}
+    with opened(bundle) as held:
+        result = run_parts(held.split, feeds, FpgaSimDevice())
+        part = held.split.edge.directory
+        energies = array_energies(part, study.table)
+        outputs = list(result.outputs.values())
+        return ArrayRow(
+            target=place.name,
+            layers=len(energies),
+            cycles=array_cycles(part),
+            clock_hz=place.accelerator.clock_hz,
+            energy_pj=sum(energies.values()),
+            inferences=len(outputs[0]),
+            identical=_identical(outputs, [array[: study.array_samples] for array in whole]),
+        )
 
 
 def _identical(outputs: Sequence[np.ndarray], whole: Sequence[np.ndarray]) -> int:

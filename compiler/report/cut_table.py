@@ -2,8 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
+
+
+@dataclass(frozen=True)
+class ArrayRow:
+    """What the same edge does with an accelerator beside its processor.
+
+    Attributes:
+        target: what that edge was built for.
+        layers: that run on the accelerator.
+        cycles: of the accelerator for one inference, by the simulated RTL's counters.
+        clock_hz: that the design aims at, assumed.
+        energy_pj: modelled energy of the accelerator and of the memory behind it.
+        inferences: how many inputs ran on the simulated RTL.
+        identical: how many of them gave the unsplit integer output bit for bit.
+    """
+
+    target: str
+    layers: int
+    cycles: int
+    clock_hz: float
+    energy_pj: float
+    inferences: int
+    identical: int
 
 
 @dataclass(frozen=True)
@@ -25,6 +49,7 @@ class CutRow:
         accuracy: of the split network, measured; None without labels.
         whole_accuracy: of the unsplit integer network, measured; None without labels.
         trained_accuracy: of the network as the training framework runs it; None if unknown.
+        array: the same cut with an accelerator at the edge; None if there was none.
     """
 
     cut: str
@@ -41,6 +66,7 @@ class CutRow:
     accuracy: float | None = None
     whole_accuracy: float | None = None
     trained_accuracy: float | None = None
+    array: ArrayRow | None = None
 
     @property
     def total_pj(self) -> float:
@@ -50,6 +76,13 @@ class CutRow:
     def to_dict(self) -> dict[str, Any]:
         """Plain values, the total included."""
         return {**asdict(self), "total_pj": self.total_pj}
+
+    @staticmethod
+    def from_dict(fields: Mapping[str, Any]) -> CutRow:
+        """Inverse of `dataclasses.asdict`."""
+        given = dict(fields)
+        array = given.pop("array", None)
+        return CutRow(**given, array=None if array is None else ArrayRow(**array))
 
 
 def cheapest(rows: list[CutRow]) -> CutRow:
@@ -72,6 +105,9 @@ COLUMNS = (
     "split acc %",
     "whole acc %",
     "Brevitas acc %",
+    "array cycles",
+    "array uJ",
+    "on RTL",
 )
 
 
@@ -94,7 +130,16 @@ def cells(row: CutRow) -> tuple[str, ...]:
             _percent(value)
             for value in (row.accuracy, row.whole_accuracy, row.trained_accuracy)
         ),
+        *array_cells(row.array),
     )
+
+
+def array_cells(array: ArrayRow | None) -> tuple[str, str, str]:
+    """The last three columns."""
+    if array is None:
+        return "-", "-", "-"
+    identical = f"{array.identical}/{array.inferences}"
+    return f"{array.cycles:,}", f"{array.energy_pj / 1e6:.2f}", identical
 
 
 def _percent(value: float | None) -> str:

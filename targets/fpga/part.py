@@ -183,6 +183,19 @@ def _until(program: Program, order: Mapping[str, int], rank: int) -> list[Descri
     return kept
 
 
+def array_cycles(part: Path) -> int:
+    """Cycles of all runs on the accelerator (modelled, and equal to the RTL's counters).
+
+    Raises:
+        UntrustedInputError: segments.json is not what a build writes.
+    """
+    return sum(
+        segment.program().counts().cycles
+        for segment in read_segments(part)
+        if segment.place == "array"
+    )
+
+
 def array_energies(part: Path, table: EnergyTable) -> dict[str, float]:
     """Energy of each layer on the accelerator and of the memory behind it, pJ (modelled), by name.
 

@@ -1,12 +1,12 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 
 from joulecut.compiler.report import charts
-from joulecut.compiler.report.cut_table import COLUMNS, CutRow, cells, cheapest
+from joulecut.compiler.report.cut_table import COLUMNS, ArrayRow, CutRow, cells, cheapest
 from joulecut.compiler.report.page import Card, Page, Section, render
 
 ROW = CutRow(
@@ -48,6 +48,20 @@ def test_cells_follow_the_columns():
     assert shown["compute/memory/radio %"] == "12/25/62"
     assert shown["identical"] == "1000/1000"
     assert (shown["split acc %"], shown["Brevitas acc %"]) == ("97.5", "-")
+
+
+def test_an_accelerator_has_cells_of_its_own():
+    assert cells(ROW)[-3:] == ("-", "-", "-")
+    array = ArrayRow("pynq_z2+z7020", 13, 103_152, 100e6, 1.3e8, 10, 9)
+    row = replace(ROW, array=array)
+    shown = dict(zip(COLUMNS, cells(row), strict=True))
+    assert (shown["array cycles"], shown["array uJ"], shown["on RTL"]) == (
+        "103,152",
+        "130.00",
+        "9/10",
+    )
+    assert CutRow.from_dict(asdict(row)) == row
+    assert CutRow.from_dict(asdict(ROW)) == ROW
 
 
 def test_a_row_without_energy_has_no_shares():

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from built_bundles import need_target, samples
 from integer_graphs import NETWORKS
+from rtl_design import require
 
 from joulecut.compiler.bundle import read_bundle
 from joulecut.compiler.cost import cost
@@ -102,6 +103,25 @@ def test_a_study_needs_samples(study: Study):
     none = replace(study, feeds={name: feed[:0] for name, feed in study.feeds.items()})
     with pytest.raises(ConfigError, match="study must have at least one sample, not none"):
         run_study(none, [])
+
+
+def test_an_accelerator_at_the_edge_of_every_cut(study: Study):
+    require("verilator")
+    with_array = replace(study, array_edge="x86_64+z7020", array_samples=3)
+    assert with_array.digest("x") != study.digest("x")
+    first, last = run_study(with_array, [cuts(study.graph)[0], cuts(study.graph)[-1]])
+    assert first.array is not None
+    assert last.array is not None
+    assert (first.array.layers, first.array.cycles) == (0, 0)  # only a quantizer
+    assert last.array.layers > 5
+    assert last.array.energy_pj > last.array.cycles > 1000
+    assert (last.array.identical, last.array.inferences) == (3, 3)
+    bundle = with_array.array_path(cuts(study.graph)[-1])
+    profiles = {"array": profile(bundle, device="fpga-sim", repeats=2)}
+    page = study_page(study, [first, last], verify(bundle, ["rtl"]), profiles, "a machine")
+    assert "The edge with an accelerator" in page
+    assert f"{last.array.cycles:,}" in page
+    assert "hand over: " in page
 
 
 def test_the_page_shows_every_cut_and_layer(study: Study, rows: list[CutRow]):
