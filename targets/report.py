@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from joulecut.compiler.profile import Profile
@@ -13,6 +14,8 @@ from joulecut.hw.energy import co2_kg
 from joulecut.hw.energy_table import EnergyTable
 from joulecut.hw.radio import RadioLink
 from joulecut.targets.study import Study
+
+MAX_COLUMNS = 12  # of a table of layers
 
 
 def study_page(
@@ -130,7 +133,10 @@ def _verification(report: Report) -> Section:
 
 def _layers(part: str, profile: Profile) -> Section:
     rows = profile.to_rows()
-    columns = list(dict.fromkeys(key for row in rows for key in row))
+    counts = Counter(key for row in rows[:-1] for key in row)
+    columns = list(counts)
+    if len(columns) > MAX_COLUMNS:  # a part on two sides: what most of its layers have
+        columns = [column for column in columns if 2 * counts[column] >= len(rows) - 1]
     shown = [tuple(_text(row.get(column, "")) for column in columns) for row in rows]
     axes = ("time_min", "latency [", "instructions")
     complete = [column for column in columns if all(column in row for row in rows[:-1])]
