@@ -17,10 +17,11 @@ from joulecut.compiler.graph import (
     shape_of,
 )
 from joulecut.compiler.windows import window_of
+from joulecut.hw.regs import KINDS
 from joulecut.targets.fpga.tensors import PLANE
 from joulecut.targets.fpga.work import Window
 
-_LARGEST_STRIDE = 15
+_LARGEST = {field.name: field.high for field in KINDS["compute"]}
 _SMALLEST = np.finfo(np.float32).tiny  # multipliers below have fewer than 24 bits
 
 
@@ -142,14 +143,29 @@ def layer_window(node: Node) -> Window:
     made = space_of(node.outputs[0])
     steps = zip(pair(found.strides, 1), (made.height, made.width), strict=True)
     strides = tuple(1 if size == 1 else stride for stride, size in steps)
-    if max(strides) > _LARGEST_STRIDE:
-        raise RefusedError(f"strides must be at most {_LARGEST_STRIDE}, not {max(strides)}")
     return Window(
         pair(found.kernel, 1),
         (strides[0], strides[1]),
         pair(found.dilations, 1),
         (begins[0], begins[1], ends[0], ends[1]),
     )
+
+
+def fitting(window: Window) -> Window:
+    """The window, if descriptors can hold it.
+
+    Raises:
+        RefusedError: they cannot.
+    """
+    for what, field, found in (
+        ("the width of a kernel", "kernel_width", window.kernel[1]),
+        ("a stride", "stride_y", max(window.strides)),
+        ("a dilation", "dilation_y", max(window.dilations)),
+        ("a pad", "pad_top", max(window.pads[:2])),
+    ):
+        if found > _LARGEST[field]:
+            raise RefusedError(f"{what} must be at most {_LARGEST[field]}, not {found}")
+    return window
 
 
 def can_pack(node: Node) -> bool:

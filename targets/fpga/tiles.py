@@ -134,14 +134,14 @@ class _Plan:
         rooms: list[Room] = []
         words = weight_words(config, work, tiles)
         if words:
-            tile_bytes = self.passes * config.tile_bytes
             room = self.memories.weights.take(words)
             load = Load(
                 memory=Memory.WEIGHTS,
-                address=work.weights + at * tile_bytes,
-                row_beats=self.passes * config.tile_bytes // BEAT_BYTES,
-                rows=tiles,
-                row_stride=tile_bytes,
+                address=work.weights + at * self.passes * config.tile_bytes,
+                row_beats=config.tile_bytes // BEAT_BYTES,
+                planes=tiles
+                * self.passes,  # all tiles as one row are too many beats for a field
+                plane_stride=config.tile_bytes,
                 word=room.word,
             )
             loads.append(PlannedLoad(load, room))

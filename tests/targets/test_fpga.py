@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
-import onnx_ir as ir
 import pytest
+from accelerator_graphs import narrowed
 from cpu_cases import Cases, samples
 from integer_graphs import NETWORKS
 from random_layers import OPERATORS, layers_of
@@ -16,11 +16,11 @@ from rtl_design import require
 
 from joulecut.compiler.cut import cuts
 from joulecut.compiler.errors import ConfigError, UnsupportedError
-from joulecut.compiler.graph import Graph, Value, constant_of, nodes, op_key
+from joulecut.compiler.graph import Graph, Value, nodes, op_key
 from joulecut.compiler.plan import partition
 from joulecut.compiler.reference import trace
-from joulecut.hw.config import CONFIGS, Z7020
-from joulecut.hw.descriptors import Compute, Load, Store
+from joulecut.hw.config import CONFIGS, Z7020, ZU
+from joulecut.hw.descriptors import Compute, Load, Store, pack, unpack
 from joulecut.targets.fpga.lower import program_of
 from joulecut.targets.fpga.program import Machine, ModelMachine, Program, RtlMachine
 
@@ -47,16 +47,6 @@ def check(
         np.testing.assert_array_equal(array, expected[name], err_msg=name)
         assert array.dtype == expected[name].dtype
     return sum(array.size for array in found.values())
-
-
-def narrowed(graph: Graph) -> Graph:
-    """The graph without the weights of -128 that random layers draw at times."""
-    for node in nodes(graph):
-        for value in node.inputs:
-            array = constant_of(value)
-            if value is not None and array is not None and array.dtype == np.int8:
-                value.const_value = ir.tensor(np.maximum(array, -127), name=value.name)
-    return graph
 
 
 @pytest.mark.parametrize("operator", ACCELERATED)
@@ -159,6 +149,53 @@ def test_all_refusals_come_at_once() -> None:
         program_of(graph, Z7020)
     assert "weights must be -127..127, not -128" in str(raised.value)
     assert len(raised.value.findings) >= 1
+
+
+def product(
+    channels: int, outputs: int, size: tuple[int, ...], kernel: tuple[int, ...], **window: int
+) -> Graph:
+    """A convolution alone; fields of the window are the same on all axes."""
+    cases = Cases(4)
+    attributes = {name: [value] * len(kernel) for name, value in window.items()}
+    x = cases.input((1, channels, *size), "int8")
+    weights = cases.constant(np.ones((outputs, channels, *kernel), np.int8))
+    zero_points = {"x_zero_point": 1, "w_zero_point": [0]}
+    node = cases.node("Conv", [x, weights], {**zero_points, **attributes})
+    cases.requantize(node, "y", dtype="int8", x_zero_point=0)
+    return cases.graph()
+
+
+def test_more_weights_than_a_field_counts_beats() -> None:
+    program = program_of(product(512, 128, (3, 3), (3, 3)), ZU)
+    beats = [d.beats for d in program.descriptors if isinstance(d, Load)]
+    assert max(beats) > 1 << 16
+    assert tuple(unpack(pack(program.descriptors))) == program.descriptors
+
+
+@pytest.mark.parametrize(
+    ("kernel", "window", "reason"),
+    [
+        ((256,), {}, "the width of a kernel must be at most 255, not 256"),
+        ((1,), {"strides": 16}, "a stride must be at most 15, not 16"),
+        ((2,), {"dilations": 16}, "a dilation must be at most 15, not 16"),
+    ],
+)
+def test_a_window_too_large_for_its_field_is_refused(
+    kernel: tuple[int, ...], window: dict[str, int], reason: str
+) -> None:
+    with pytest.raises(UnsupportedError, match=reason):
+        program_of(product(1, 1, (300,), kernel, **window), Z7020)
+
+
+def test_a_pad_too_large_for_its_field_is_refused() -> None:
+    cases = Cases(4)
+    x = cases.input((1, 9, 300), "int8")
+    window = {"kernel_shape": [3], "strides": [1], "pads": [256, 0], "count_include_pad": 1}
+    meaning = {"x_scale": 1.0, "y_scale": 1.0, "zero_point": 0, "low": -128, "high": 127}
+    attributes = {**window, **meaning, "x_zero_point": 0, "dtype": "int8"}
+    cases.node("AveragePool", [x], attributes, name="y")
+    with pytest.raises(UnsupportedError, match="a pad must be at most 255, not 256"):
+        program_of(cases.graph(), Z7020)
 
 
 def test_a_layer_too_large_says_what_must_fit() -> None:
