@@ -7,7 +7,7 @@ fails when one of them is stale.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -211,10 +211,9 @@ def verilog() -> str:
         f"`define JC_COUNTERS {len(COUNTERS)}",
         *(f"`define JC_COUNT_{name.upper()} {i}" for i, name in enumerate(COUNTERS)),
     ]
-    for kind, fields in KINDS.items():
-        for field in fields:
-            bits = f"[{32 * field.word + field.lsb} +: {field.width}]"
-            lines.append(f"`define JC_{kind.upper()}_{field.name.upper()}(d) d{bits}")
+    for name, field in _macros():
+        bits = f"[{32 * field.word + field.lsb} +: {field.width}]"
+        lines.append(f"`define {name}(d) d{bits}")
     return "\n".join([*lines, "`endif", ""])
 
 
@@ -230,11 +229,16 @@ def header() -> str:
         *(f"#define JC_REG_{r.name.upper()} 0x{r.offset:02X}" for r in REGISTERS),
         *(f"#define JC_OPCODE_{name.upper()} {number}" for name, number in OPCODES.items()),
     ]
+    for name, field in _macros():
+        lines.append(f"#define {name} {field.word}, {field.lsb}, {field.width}")
+    return "\n".join([*lines, "#endif", ""])
+
+
+def _macros() -> Iterator[tuple[str, Field]]:
+    """Every field of a descriptor by its name in Verilog and C."""
     for kind, fields in KINDS.items():
         for field in fields:
-            name = f"JC_{kind.upper()}_{field.name.upper()}"
-            lines.append(f"#define {name} {field.word}, {field.lsb}, {field.width}")
-    return "\n".join([*lines, "#endif", ""])
+            yield f"JC_{kind.upper()}_{field.name.upper()}", field
 
 
 def tables() -> str:

@@ -1,20 +1,37 @@
 """Random layers for the accelerator: descriptors, a memory that holds their data, and numpy's answer.
 
-Every layer lies whole in the accelerator's memories and is loaded, computed and stored by one
-descriptor of each kind.
+Every layer lies whole in the accelerator's memories: it is computed by one descriptor and stored
+by one. Descriptors and the order of data in memory are those of targets/fpga; what must come out
+is computed here, without them.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 
 from joulecut.hw.config import MacArrayConfig
-from joulecut.hw.descriptors import Compute, Descriptor, Load, Memory, Operation, Store, Waits
-from joulecut.hw.model import packed_lanes
+from joulecut.hw.descriptors import Compute, Descriptor, Operation, Waits
+from joulecut.targets.fpga.packing import (
+    pack_diagonal,
+    pack_parameters,
+    pack_rows,
+    pack_weights,
+)
+from joulecut.targets.fpga.schedule import Memories, listed
+from joulecut.targets.fpga.tensors import ALIGNMENT, PackedTensor, Tensor
+from joulecut.targets.fpga.tiles import steps_of
+from joulecut.targets.fpga.work import Tiling, Window, Work, fits
 
-PLANE = 8  # channels that lie side by side in memory
+Shape = tuple[int, int, int]  # channels, height, width
+PLAIN, DEPTHWISE = "oct,tcyx->oyx", "oct,toyx->oyx"  # sums of [O, C, taps] and [taps, C, ..]
+Place = TypeVar("Place", Tensor, PackedTensor)
+
+
+class TooLargeError(ValueError):
+    """A layer does not lie whole in the accelerator's memories."""
 
 
 @dataclass
@@ -25,7 +42,7 @@ class Layer:
         name: says what it is.
         descriptors: with addresses in an image of `size` bytes.
         image: bytes to put into memory, by address.
-        address: of the result.
+        output: where the result lies.
         expected: [channels, height, width], 8 bits each.
         size: bytes of memory in use.
     """
@@ -33,17 +50,13 @@ class Layer:
     name: str
     descriptors: list[Descriptor]
     image: dict[int, np.ndarray]
-    address: int
+    output: Tensor
     expected: np.ndarray
     size: int
 
     def found(self, memory: np.ndarray) -> np.ndarray:
-        """What a run left at `address`, as `expected`."""
-        channels, height, width = self.expected.shape
-        planes = -(-channels // PLANE)
-        data = memory[self.address : self.address + planes * height * width * PLANE]
-        blocks = data.reshape(planes, height, width, PLANE).transpose(0, 3, 1, 2)
-        return blocks.reshape(-1, height, width)[:channels].view(self.expected.dtype)
+        """What a run left, as `expected`."""
+        return self.output.get(memory)
 
     def put(self, memory: np.ndarray) -> None:
         """Writes the image."""
@@ -69,7 +82,8 @@ class Layer:
             else:
                 moved.append(replace(descriptor, address=descriptor.address + by, waits=waits))
         image = {address + by: data for address, data in self.image.items()}
-        return replace(self, descriptors=moved, image=image, address=self.address + by)
+        output = replace(self.output, address=self.output.address + by)
+        return replace(self, descriptors=moved, image=image, output=output)
 
 
 class Image:
@@ -86,37 +100,17 @@ class Image:
         self.data[address] = data
         return address
 
+    def hold(self, place: Place, x: np.ndarray) -> Place:
+        """Appends an activation as it lies in memory."""
+        data = np.zeros(place.nbytes, np.uint8)
+        place.put(data, x)
+        return replace(place, address=self.add(data))
+
     def reserve(self, size: int) -> int:
         """Room for as many bytes."""
         address = self.end
-        self.end = -(-(address + size) // 128) * 128
+        self.end = -(-(address + size) // ALIGNMENT) * ALIGNMENT
         return address
-
-
-def planes(x: np.ndarray, multiple: int, fill: int = 0) -> np.ndarray:
-    """[C, H, W] as [C / 8, H, W, 8], C filled up to a multiple."""
-    channels, height, width = x.shape
-    full = np.full((-(-channels // multiple) * multiple, height, width), fill, x.dtype)
-    full[:channels] = x
-    return full.reshape(-1, PLANE, height, width).transpose(0, 2, 3, 1)
-
-
-def parameters(bias: np.ndarray, scale: np.ndarray, channels: int, rows: int) -> np.ndarray:
-    """Biases and multipliers of tiles of some channels, which take as many words as rows."""
-    tiles = -(-len(bias) // channels)
-    full = np.zeros((tiles, rows, 2), np.uint32)
-    full[..., 1] = np.float32(1).view(np.uint32)
-    at = np.arange(len(bias))
-    spots = at // channels, at % channels
-    full[*spots, 0] = bias.astype(np.int32).view(np.uint32)
-    full[*spots, 1] = scale.astype(np.float32).view(np.uint32)
-    return full
-
-
-def requantized(total: np.ndarray, zero_point: int, low: int, high: int) -> np.ndarray:
-    """float32 -> clamp(rhe(total) + zero_point)."""
-    assert total.dtype == np.float32
-    return np.clip(np.rint(total).astype(np.float64) + zero_point, low, high).astype(np.int64)
 
 
 @dataclass(frozen=True)
@@ -133,6 +127,12 @@ class Ends:
     def dtype(self) -> type[np.integer]:
         """Of activations, in and out."""
         return np.uint8 if self.is_unsigned else np.int8
+
+    def requantized(self, total: np.ndarray) -> np.ndarray:
+        """float32 -> clamp(rhe(total) + zero_point)."""
+        assert total.dtype == np.float32
+        y = np.clip(np.rint(total).astype(np.float64) + self.zero_point, self.low, self.high)
+        return y.astype(self.dtype)
 
 
 def ends(rng: np.random.Generator) -> Ends:
@@ -155,47 +155,26 @@ def activations(rng: np.random.Generator, shape: tuple[int, ...], of: Ends) -> n
     return rng.integers(low, high, shape).astype(of.dtype)
 
 
-def strips_of(pixels: int, strip: int) -> tuple[int, int]:
-    """How many strips, and how long, all but the last of one length."""
-    count = -(-pixels // strip)
-    length = -(-pixels // count)
-    return -(-pixels // length), length
-
-
-@dataclass(frozen=True)
-class Window:
-    """A window's sizes, (y, x) each."""
-
-    kernel: tuple[int, int]
-    strides: tuple[int, int] = (1, 1)
-    dilations: tuple[int, int] = (1, 1)
-    pads: tuple[int, int, int, int] = (0, 0, 0, 0)  # top, left, bottom, right
-
-    def output(self, height: int, width: int) -> tuple[int, int]:
-        """Rows and pixels of what comes out."""
-        sizes: list[int] = []
-        for axis, size in enumerate((height, width)):
-            extent = (self.kernel[axis] - 1) * self.dilations[axis] + 1
-            room = size + self.pads[axis] + self.pads[axis + 2] - extent
-            sizes.append(room // self.strides[axis] + 1)
-        return sizes[0], sizes[1]
-
-    def taps(self, x: np.ndarray, fill: int) -> np.ndarray:
-        """[C, H, W] -> what each tap sees, [taps, C, height, width]."""
-        top, left, bottom, right = self.pads
-        padded = np.pad(
-            x.astype(np.int64), ((0, 0), (top, bottom), (left, right)), constant_values=fill
-        )
-        height, width = self.output(*x.shape[1:])
-        found: list[np.ndarray] = []
-        for ky in range(self.kernel[0]):
-            for kx in range(self.kernel[1]):
-                y, at = ky * self.dilations[0], kx * self.dilations[1]
-                rows = padded[:, y : y + (height - 1) * self.strides[0] + 1 : self.strides[0]]
-                found.append(
-                    rows[:, :, at : at + (width - 1) * self.strides[1] + 1 : self.strides[1]]
-                )
-        return np.stack(found)
+def taps_of(win: Window, x: np.ndarray, fill: int) -> np.ndarray:
+    """[C, H, W] -> what each tap sees, [taps, C, height, width] of the output."""
+    top, left, bottom, right = win.pads
+    padded = np.pad(
+        x.astype(np.int64), ((0, 0), (top, bottom), (left, right)), constant_values=fill
+    )
+    sizes: list[int] = []
+    for axis in range(2):
+        extent = (win.kernel[axis] - 1) * win.dilations[axis] + 1
+        sizes.append((padded.shape[axis + 1] - extent) // win.strides[axis] + 1)
+    height, width = sizes
+    found: list[np.ndarray] = []
+    for ky in range(win.kernel[0]):
+        for kx in range(win.kernel[1]):
+            y, at = ky * win.dilations[0], kx * win.dilations[1]
+            rows = padded[:, y : y + (height - 1) * win.strides[0] + 1 : win.strides[0]]
+            found.append(
+                rows[:, :, at : at + (width - 1) * win.strides[1] + 1 : win.strides[1]]
+            )
+    return np.stack(found)
 
 
 def window(rng: np.random.Generator, height: int, width: int) -> Window:
@@ -211,422 +190,206 @@ def window(rng: np.random.Generator, height: int, width: int) -> Window:
     return Window(kernel, strides, (dilations[0], dilations[1]), pads)
 
 
+@dataclass(frozen=True)
+class Product:
+    """The numbers of a convolution, and numpy's answer.
+
+    Attributes:
+        of: types and zero points.
+        x: [C, H, W].
+        weights: [O, C, height, width], or [O, 1, ..] if depthwise.
+        bias: [O], with the zero point of x folded in.
+        scale: [O], float32.
+        expected: [O, height, width].
+    """
+
+    of: Ends
+    x: np.ndarray
+    weights: np.ndarray
+    bias: np.ndarray
+    scale: np.ndarray
+    expected: np.ndarray
+
+    @classmethod
+    def drawn(
+        cls, rng: np.random.Generator, shape: Shape, outputs: int, win: Window, rule: str
+    ) -> Product:
+        """Random ones; `rule` sums products of weights [O, C, taps] and taps [taps, C, ..]."""
+        of = ends(rng)
+        x = activations(rng, shape, of)
+        taps = taps_of(win, x, of.x_zero_point) - of.x_zero_point
+        channels = 1 if rule == DEPTHWISE else shape[0]
+        weights = rng.integers(-127, 128, (outputs, channels, len(taps)))
+        bias = rng.integers(-9999, 9999, outputs)
+        total = np.einsum(rule, weights, taps)
+        scale = (rng.uniform(0.3, 3, outputs) * 60 / (np.abs(total).max() + 1)).astype(
+            np.float32
+        )
+        real = (total + bias[:, None, None]).astype(np.float32) * scale[:, None, None]
+        folded = bias - of.x_zero_point * weights.sum(axis=(1, 2))
+        shaped = weights.reshape(outputs, channels, *win.kernel)
+        return cls(of, x, shaped, folded, scale, of.requantized(real))
+
+
 def conv(
     config: MacArrayConfig,
     rng: np.random.Generator,
-    shape: tuple[int, int, int],
+    shape: Shape,
     outputs: int,
     win: Window,
     *,
     depthwise: bool = False,
 ) -> Layer:
     """A convolution of [C, H, W]; one filter a channel if depthwise."""
-    of = ends(rng)
-    channels, height, width = shape
-    rows, columns = config.rows, config.columns
-    out_height, out_width = win.output(height, width)
-    x = activations(rng, shape, of)
-    taps = win.taps(x, of.x_zero_point)  # [taps, C, ..]
-    count = len(taps)
-    weights = rng.integers(-127, 128, (outputs, 1 if depthwise else channels, count))
-    bias = rng.integers(-9999, 9999, outputs)
-    if depthwise:
-        assert rows == columns
-        total = np.einsum("ot,toyx->oyx", weights[:, 0], taps - of.x_zero_point)
-        inputs, tiles = 1, -(-outputs // rows)
-        full = np.zeros((tiles, count, rows, columns), np.int8)
-        at = np.arange(outputs)
-        full[at // rows, :, at % rows, at % rows] = weights[:, 0]
-    else:
-        total = np.einsum("oct,tcyx->oyx", weights, taps - of.x_zero_point)
-        inputs, tiles = -(-channels // columns), -(-outputs // rows)
-        wide = np.zeros((tiles * rows, inputs * columns, count), np.int8)
-        wide[:outputs, :channels] = weights
-        blocks = wide.reshape(tiles, rows, inputs, columns, count)
-        full = blocks.transpose(0, 4, 2, 1, 3)
-    scale = rng.uniform(0.3, 3, outputs) * 60 / (np.abs(total).max() + 1)
-    total = (total + bias[:, None, None]).astype(np.float32)
-    expected = requantized(
-        total * scale.astype(np.float32)[:, None, None], of.zero_point, of.low, of.high
-    )
-    folded = bias - of.x_zero_point * weights.sum(axis=(1, 2))
+    made = Product.drawn(rng, shape, outputs, win, DEPTHWISE if depthwise else PLAIN)
+    pack = pack_diagonal if depthwise else pack_weights
     image = Image()
-    places = (
-        image.add(planes(x, columns)),
-        image.add(full),
-        image.add(parameters(folded, scale, rows, rows)),
+    work = _work(
+        image.hold(Tensor("x", 0, *shape, made.of.is_unsigned), made.x),
+        made.of,
+        win,
+        Operation.MULTIPLY,
+        made.expected,
     )
-    top, left = win.pads[:2]
-    pixels = out_height * out_width
-    strips, strip = strips_of(pixels, config.strip)
-    compute = Compute(
-        is_unsigned=of.is_unsigned,
-        strips=strips,
-        strip=strip,
-        passes=count * inputs,
-        activation_word=(-top * width - left) % (1 << 16),
-        out_width=out_width,
-        pixels=pixels,
-        in_width=width,
-        in_height=height,
-        kernel_width=win.kernel[1],
-        stride_y=win.strides[0],
-        stride_x=win.strides[1],
-        dilation_y=win.dilations[0],
-        dilation_x=win.dilations[1],
-        pad_top=top,
-        pad_left=left,
-        x_zero_point=of.x_zero_point,
-        input_tiles=inputs,
-        output_tiles=tiles,
-        input_step=height * width,
-        output_step=height * width if depthwise else 0,
-        row_step=win.strides[0] * width,
-        tap_row_step=win.dilations[0] * width,
-        pixel_step=win.strides[1],
-        zero_point=of.zero_point,
-        low=of.low,
-        high=of.high,
-    )
-    return _finished(
-        f"{'depthwise' if depthwise else 'conv'} {shape} -> {outputs} {win}",
-        config,
-        image,
-        compute,
-        expected.astype(of.dtype),
-        loads=_loads(config, places, planes(x, columns), full.size, tiles),
-    )
+    work = replace(work, is_diagonal=depthwise, weights=image.add(pack(made.weights, config)))
+    return _finished(config, image, work, made.bias, made.scale, made.expected)
 
 
 def packed(
-    config: MacArrayConfig,
-    rng: np.random.Generator,
-    shape: tuple[int, int, int],
-    outputs: int,
-    win: Window,
+    config: MacArrayConfig, rng: np.random.Generator, shape: Shape, outputs: int, win: Window
 ) -> Layer:
     """A convolution of few channels, whose padded rows lie in memory byte by byte."""
-    of = ends(rng)
-    channels, height, width = shape
-    rows, columns = config.rows, config.columns
     assert win.dilations == (1, 1)
-    x = activations(rng, shape, of)
-    taps = win.taps(x, of.x_zero_point)
-    kernel_y, kernel_x = win.kernel
-    weights = rng.integers(-127, 128, (outputs, channels, kernel_y * kernel_x))
-    bias = rng.integers(-9999, 9999, outputs)
-    total = np.einsum("oct,tcyx->oyx", weights, taps - of.x_zero_point)
-    scale = rng.uniform(0.3, 3, outputs) * 60 / (np.abs(total).max() + 1)
-    expected = requantized(
-        (total + bias[:, None, None]).astype(np.float32)
-        * scale.astype(np.float32)[:, None, None],
-        of.zero_point,
-        of.low,
-        of.high,
-    )
-    top, left, bottom, right = win.pads
-    padded = np.pad(
-        x, ((0, 0), (top, bottom), (left, right)), constant_values=of.x_zero_point
-    ).transpose(1, 2, 0)
-    pitch = -(-padded.shape[1] * channels // columns) * columns
-    bytes_ = np.zeros((padded.shape[0], pitch), x.dtype)
-    bytes_[:, : padded.shape[1] * channels] = padded.reshape(len(padded), -1)
-    window_bytes = kernel_x * channels
-    passes = packed_passes(window_bytes, kernel_y, columns)
-    lanes = packed_lanes(window_bytes, passes, columns)
-    tiles = -(-outputs // rows)
-    full = np.zeros((tiles * rows, passes, columns), np.int8)
-    by_row = weights.reshape(outputs, channels, kernel_y, kernel_x).transpose(0, 2, 3, 1)
-    by_row = by_row.reshape(outputs, kernel_y, window_bytes)
-    is_used = (lanes[..., 0] >= 0) & (lanes[..., 0] < kernel_y)
-    spots = lanes[is_used]
-    full[:outputs, is_used] = by_row[:, spots[:, 0], spots[:, 1]]
-    ordered = full.reshape(tiles, rows, passes, columns).transpose(0, 2, 1, 3)
-    folded = bias - of.x_zero_point * weights.sum(axis=(1, 2))
-    image = Image()
-    places = (
-        image.add(bytes_),
-        image.add(ordered),
-        image.add(parameters(folded, scale, rows, rows)),
-    )
-    out_height, out_width = win.output(height, width)
-    pixels = out_height * out_width
-    strips, strip = strips_of(pixels, config.strip)
-    compute = Compute(
-        is_packed=True,
-        is_unsigned=of.is_unsigned,
-        strips=strips,
-        strip=strip,
-        passes=passes,
-        activation_word=0,
-        out_width=out_width,
-        pixels=pixels,
-        in_width=0,
-        in_height=0,
-        output_tiles=tiles,
-        row_step=win.strides[0] * pitch,
-        tap_row_step=pitch,
-        pixel_step=win.strides[1] * channels,
-        window_bytes=window_bytes,
-        zero_point=of.zero_point,
-        low=of.low,
-        high=of.high,
-    )
-    loads: list[Descriptor] = [
-        Load(memory=Memory.ACTIVATIONS, address=places[0], row_beats=bytes_.size // PLANE),
-        Load(memory=Memory.WEIGHTS, address=places[1], row_beats=ordered.size // PLANE),
-        Load(memory=Memory.PARAMETERS, address=places[2], row_beats=tiles * rows),
-    ]
-    return _finished(
-        f"packed {shape} -> {outputs} {win}",
-        config,
-        image,
-        compute,
-        expected.astype(of.dtype),
-        loads=loads,
-    )
-
-
-def packed_passes(window_bytes: int, rows: int, columns: int) -> int:
-    """Passes until the last row of a packed window is used up."""
-    passes = 1
-    while True:
-        lanes = packed_lanes(window_bytes, passes, columns)
-        if ((lanes[..., 0] == rows - 1) & (lanes[..., 1] == window_bytes - 1)).any():
-            return passes
-        passes += 1
+    made = Product.drawn(rng, shape, outputs, win, PLAIN)
+    row = (win.pads[1] + shape[2] + win.pads[3]) * shape[0]
+    pitch = -(-row // config.columns) * config.columns
+    of, image = made.of, Image()
+    place = PackedTensor("x", 0, *shape, win.pads, pitch, of.is_unsigned, of.x_zero_point)
+    inside = replace(win, pads=(0, 0, 0, 0))
+    work = _work(image.hold(place, made.x), of, inside, Operation.MULTIPLY, made.expected)
+    work = replace(work, weights=image.add(pack_rows(made.weights, config)))
+    return _finished(config, image, work, made.bias, made.scale, made.expected)
 
 
 def pool(
     config: MacArrayConfig,
     rng: np.random.Generator,
-    shape: tuple[int, int, int],
+    shape: Shape,
     win: Window,
     operation: Operation,
 ) -> Layer:
     """The largest or the sum of every window, by channel."""
     of = ends(rng)
-    channels, height, width = shape
-    columns = config.columns
-    out_height, out_width = win.output(height, width)
     x = activations(rng, shape, of)
-    largest = operation is Operation.LARGEST
-    outside = (0 if of.is_unsigned else -128) if largest else of.x_zero_point
-    taps = win.taps(x, outside)
-    count = len(taps)
-    tiles = -(-channels // columns)
-    scale = np.full(channels, 1.0 if largest else rng.uniform(0.5, 1.5) / count)
-    bias = (
-        np.zeros(channels, np.int64) if largest else np.full(channels, -count * of.x_zero_point)
-    )
-    total = taps.max(axis=0) if largest else taps.sum(axis=0) - count * of.x_zero_point
-    real = total.astype(np.float32) * np.float32(scale[0])
-    zero_point = 0 if largest else of.zero_point
-    expected = requantized(real, zero_point, of.low, of.high)
+    if operation is Operation.LARGEST:
+        of = replace(of, x_zero_point=0 if of.is_unsigned else -128, zero_point=0)
+    taps = taps_of(win, x, of.x_zero_point)
+    if operation is Operation.LARGEST:
+        scale, bias, total = np.float32(1), 0, taps.max(axis=0)
+    else:
+        scale = np.float32(rng.uniform(0.5, 1.5) / len(taps))
+        bias = -len(taps) * of.x_zero_point
+        total = taps.sum(axis=0) + bias
+    expected = of.requantized(total.astype(np.float32) * scale)
     image = Image()
-    wide = planes(x, columns)
-    places = (
-        image.add(wide),
-        0,
-        image.add(parameters(bias, scale, columns, config.rows)),
-    )
-    top, left = win.pads[:2]
-    pixels = out_height * out_width
-    strips, strip = strips_of(pixels, config.strip)
-    compute = Compute(
-        operation=operation,
-        is_unsigned=of.is_unsigned,
-        strips=strips,
-        strip=strip,
-        passes=count,
-        activation_word=(-top * width - left) % (1 << 16),
-        out_width=out_width,
-        pixels=pixels,
-        in_width=width,
-        in_height=height,
-        kernel_width=win.kernel[1],
-        stride_y=win.strides[0],
-        stride_x=win.strides[1],
-        dilation_y=win.dilations[0],
-        dilation_x=win.dilations[1],
-        pad_top=top,
-        pad_left=left,
-        x_zero_point=outside,
-        output_tiles=tiles,
-        output_step=height * width,
-        row_step=win.strides[0] * width,
-        tap_row_step=win.dilations[0] * width,
-        pixel_step=win.strides[1],
-        zero_point=zero_point,
-        low=of.low,
-        high=of.high,
-    )
+    place = image.hold(Tensor("x", 0, *shape, of.is_unsigned), x)
+    work = _work(place, of, win, operation, expected)
     return _finished(
-        f"{operation.name} {shape} {win}",
-        config,
-        image,
-        compute,
-        expected.astype(of.dtype),
-        loads=_loads(config, places, wide, 0, tiles),
+        config, image, work, np.full(shape[0], bias), np.full(shape[0], scale), expected
     )
 
 
-def add(config: MacArrayConfig, rng: np.random.Generator, shape: tuple[int, int, int]) -> Layer:
+def add(config: MacArrayConfig, rng: np.random.Generator, shape: Shape) -> Layer:
     """Two activations, each scaled."""
     of = ends(rng)
-    columns = config.columns
     a, b = activations(rng, shape, of), activations(rng, shape, of)
     zero_a, zero_b = of.x_zero_point, int(activations(rng, (), of))
     scale_a, scale_b = np.float32(rng.uniform(0.1, 1.2)), np.float32(rng.uniform(0.1, 1.2))
     total = (a.astype(np.int64) - zero_a).astype(np.float32) * scale_a
     total = total + (b.astype(np.int64) - zero_b).astype(np.float32) * scale_b
-    expected = requantized(total, of.zero_point, of.low, of.high)
-    channels, height, width = shape
-    tiles = -(-channels // columns)
-    pixels = height * width
-    image = Image()
-    both = np.concatenate([planes(a, columns), planes(b, columns)])
-    bias, scale = np.full(channels, -zero_a), np.full(channels, scale_a)
-    places = (image.add(both), 0, image.add(parameters(bias, scale, columns, config.rows)))
-    strips, strip = strips_of(pixels, config.strip)
-    compute = Compute(
-        operation=Operation.PAIR,
-        is_unsigned=of.is_unsigned,
-        strips=strips,
-        strip=strip,
-        passes=2,
-        activation_word=0,
-        out_width=width,
-        pixels=pixels,
-        in_width=width,
-        in_height=height,
-        input_tiles=2,
-        output_tiles=tiles,
-        input_step=tiles * pixels,
-        output_step=pixels,
-        row_step=width,
-        zero_point=of.zero_point,
-        low=of.low,
-        high=of.high,
+    expected = of.requantized(total)
+    image, place = Image(), Tensor("x", 0, *shape, of.is_unsigned)
+    work = _work(image.hold(place, a), of, Window(), Operation.PAIR, expected)
+    work = replace(
+        work,
+        inputs=(*work.inputs, image.hold(place, b)),
         addend_zero_point=zero_b,
         addend_scale=float(scale_b),
     )
-    return _finished(
-        f"add {shape}",
-        config,
-        image,
-        compute,
-        expected.astype(of.dtype),
-        loads=_loads(config, places, both, 0, tiles),
-    )
+    bias, scale = np.full(shape[0], -zero_a), np.full(shape[0], scale_a)
+    return _finished(config, image, work, bias, scale, expected)
 
 
-def _loads(
-    config: MacArrayConfig,
-    places: tuple[int, int, int],
-    wide: np.ndarray,
-    weight_bytes: int,
-    tiles: int,
-) -> list[Descriptor]:
-    count, height, width = wide.shape[:3]
-    loads: list[Descriptor] = [
-        Load(
-            memory=Memory.ACTIVATIONS,
-            is_planar=True,
-            address=places[0],
-            row_beats=width,
-            rows=height,
-            row_stride=width * PLANE,
-            planes=count,
-            plane_stride=height * width * PLANE,
-            plane_words=height * width,
-        )
-    ]
-    if weight_bytes:
-        loads.append(
-            Load(memory=Memory.WEIGHTS, address=places[1], row_beats=weight_bytes // PLANE)
-        )
-    loads.append(
-        Load(memory=Memory.PARAMETERS, address=places[2], row_beats=tiles * config.rows)
+def _work(
+    x: Tensor | PackedTensor, of: Ends, win: Window, operation: Operation, expected: np.ndarray
+) -> Work:
+    """A layer of one input; where weights, parameters and the output lie is open."""
+    channels, height, width = expected.shape
+    return Work(
+        label=f"{operation.name} {x} {win}",
+        operation=operation,
+        inputs=(x,),
+        output=Tensor("y", 0, channels, height, width, of.is_unsigned),
+        window=win,
+        weights=0,
+        parameters=0,
+        x_zero_point=of.x_zero_point,
+        zero_point=of.zero_point,
+        low=of.low,
+        high=of.high,
     )
-    return loads
 
 
 def _finished(
-    name: str,
     config: MacArrayConfig,
     image: Image,
-    compute: Compute,
+    work: Work,
+    bias: np.ndarray,
+    scale: np.ndarray,
     expected: np.ndarray,
-    *,
-    loads: list[Descriptor],
 ) -> Layer:
-    channels, height, width = expected.shape
-    pixels = height * width
-    count = -(-channels // PLANE)
-    address = image.reserve(count * pixels * PLANE)
-    lanes = config.rows if compute.operation is Operation.MULTIPLY else config.columns
-    store = Store(
-        address=address,
-        row_beats=pixels,
-        planes=count,
-        plane_stride=pixels * PLANE,
-        plane_words=pixels,
-        word_planes=lanes // PLANE,
-        waits=Waits(compute=1),
+    whole = Tiling(
+        work.output.height, work.output.width, work.output_tiles(config), keeps_weights=False
     )
-    compute = replace(compute, waits=Waits(load=len(loads)))
-    return Layer(name, [*loads, compute, store], image.data, address, expected, image.end)
-
-
-def fits(config: MacArrayConfig, layer: Layer) -> bool:
-    """Does a layer fit into the accelerator's memories whole?"""
-    for descriptor in layer.descriptors:
-        match descriptor:
-            case Load(memory=Memory.ACTIVATIONS):
-                if descriptor.beats * PLANE > config.activation_words * config.columns:
-                    return False
-            case Load(memory=Memory.WEIGHTS):
-                if descriptor.beats * PLANE > config.weight_words * config.columns:
-                    return False
-            case Load():
-                if descriptor.beats > config.parameter_words:
-                    return False
-            case Compute():
-                if descriptor.pixels * descriptor.output_tiles > config.output_words:
-                    return False
-            case Store():
-                pass
-    return True
+    if not fits(config, work, whole):
+        raise TooLargeError(work.label)
+    numbers = pack_parameters(bias, scale, work.channels(config), config.rows)
+    output = replace(work.output, address=image.reserve(work.output.nbytes))
+    work = replace(work, parameters=image.add(numbers), output=output)
+    steps = steps_of(config, Memories.of(config), work, {}, 0, whole)
+    descriptors = listed(steps).descriptors
+    return Layer(work.label, descriptors, image.data, output, expected, image.end)
 
 
 def random_layer(config: MacArrayConfig, rng: np.random.Generator) -> Layer:
     """One of any kind that fits."""
     while True:
-        height, width = (int(v) for v in rng.integers(1, 20, 2))
-        kind = rng.choice(["conv", "conv", "depthwise", "packed", "largest", "sum", "add"])
-        if kind == "conv":
+        try:
+            return _any_layer(config, rng)
+        except TooLargeError:
+            continue
+
+
+def _any_layer(config: MacArrayConfig, rng: np.random.Generator) -> Layer:
+    height, width = (int(v) for v in rng.integers(1, 20, 2))
+    win = window(rng, height, width)
+    kinds = ["conv", "conv", "packed", "largest", "sum", "add"]
+    if config.rows == config.columns:
+        kinds.append("depthwise")
+    match str(rng.choice(kinds)):
+        case "conv":
             shape = (int(rng.integers(1, 65)), height, width)
-            layer = conv(
-                config, rng, shape, int(rng.integers(1, 65)), window(rng, height, width)
-            )
-        elif kind == "depthwise" and config.rows == config.columns:
+            return conv(config, rng, shape, int(rng.integers(1, 65)), win)
+        case "depthwise":
             channels = int(rng.integers(1, 50))
-            shape = (channels, height, width)
-            layer = conv(
-                config, rng, shape, channels, window(rng, height, width), depthwise=True
-            )
-        elif kind == "packed":
-            win = replace(window(rng, height, width), dilations=(1, 1))
+            return conv(config, rng, (channels, height, width), channels, win, depthwise=True)
+        case "packed":
+            win = replace(win, dilations=(1, 1))
             shape = (int(rng.integers(1, 6)), height, width)
-            layer = packed(config, rng, shape, int(rng.integers(1, 40)), win)
-        elif kind == "add":
-            layer = add(config, rng, (int(rng.integers(1, 60)), height, width))
-        elif kind in ("largest", "sum"):
+            return packed(config, rng, shape, int(rng.integers(1, 40)), win)
+        case "add":
+            return add(config, rng, (int(rng.integers(1, 60)), height, width))
+        case kind:
             operation = Operation.LARGEST if kind == "largest" else Operation.SUM
             shape = (int(rng.integers(1, 60)), height, width)
-            layer = pool(config, rng, shape, window(rng, height, width), operation)
-        else:
-            continue
-        if fits(config, layer):
-            return layer
+            return pool(config, rng, shape, win, operation)

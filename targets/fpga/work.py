@@ -167,13 +167,14 @@ def tilings(config: MacArrayConfig, work: Work) -> Iterator[Tiling]:
     for height, tiles in product(rows, groups):
         for width in widths:
             tiling = Tiling(height, width, tiles, keeps_weights=False)
-            if _fits(config, work, tiling):
+            if fits(config, work, tiling):
                 yield tiling
                 yield replace(tiling, keeps_weights=True)
                 break  # narrower ones load more
 
 
-def _fits(config: MacArrayConfig, work: Work, tiling: Tiling) -> bool:
+def fits(config: MacArrayConfig, work: Work, tiling: Tiling) -> bool:
+    """Do the tiles lie in the accelerator's memories?"""
     x = work.inputs[0]
     half = 2 if isinstance(x, PackedTensor) else 1
     sizes = (
