@@ -1,18 +1,18 @@
 """SCALE-Sim 3, a cycle model of systolic arrays, on single layers, in an environment of its own.
 
-It needs an older numpy than joulecut, so it is installed into an environment under out/peers.
+It needs an older numpy than joulecut.
 """
 
 from __future__ import annotations
 
 import csv
 import subprocess
-import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-FOLDER = Path(__file__).resolve().parents[2] / "out" / "peers"
+from peers.environment import python
+
 PACKAGES = ("numpy<2", "setuptools", "scalesim==3.0.0")
 DATAFLOWS = ("ws", "os", "is")
 
@@ -65,17 +65,6 @@ class Cycles:
     total: int
 
 
-def python() -> Path:
-    """The interpreter of the environment, which is made if it is not there."""
-    folder = FOLDER / "scale_sim"
-    program = folder / "bin" / "python"
-    if not (folder / "complete").exists():
-        subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
-        subprocess.run([str(program), "-m", "pip", "install", "-q", *PACKAGES], check=True)
-        (folder / "complete").touch()
-    return program
-
-
 def cycles(
     layers: dict[str, tuple[int, int, int, int]], rows: int, columns: int, dataflow: str
 ) -> dict[str, Cycles]:
@@ -103,7 +92,7 @@ def cycles(
         (place / "topology.csv").write_text("\n".join([*lines, ""]))
         (place / "layout.csv").write_text("\n".join([*layout, ""]))
         command = [
-            str(python()),
+            str(python("scale_sim", PACKAGES)),
             "-m",
             "scalesim.scale",
             "-c",

@@ -1,7 +1,7 @@
 """RTL = functional model = reference = onnxruntime on random layers, and counters = cycle model.
 
 Sizes are those of `accelerator_graphs.py`: kernels to 7 x 7, strides to 3, any pads and zero
-points, groups, 1 to 512 channels. `make rtl-slow` draws layers until products alone have made a
+points, groups, 1 to 512 channels. The slow part draws layers until products alone have made a
 million outputs on each configuration.
 """
 
