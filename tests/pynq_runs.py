@@ -1,6 +1,6 @@
 """Runs the driver under pynq itself, on a simulated device; started by test_fpga_pynq.py.
 
-`python pynq_runs.py FOLDER LIBRARY`: programs and samples lie in the folder, and what came out is
+`python pynq_runs.py FOLDER LIBRARY BOARD`: programs and samples lie in the folder, and what came out is
 written there. joulecut is on PYTHONPATH for the simulation only; the driver is the copy that lies
 beside the program.
 """
@@ -17,19 +17,20 @@ from typing import Any
 import numpy as np
 import pynq
 import pynq.buffer
+from pynq_boards import BOARDS
 
-from joulecut.hw.config import Z7020
 from joulecut.targets.fpga.simulated_board import SimulatedBoard
 from joulecut.targets.fpga.simulated_device import SimulatedDevice, write_bitstream
 
 LONG_S = 600.0  # a simulation on a busy machine
 
 
-def main(folder: Path, library: Path) -> None:
+def main(folder: Path, library: Path, name: str) -> None:
     sys.path.insert(0, str(folder / "network"))
     driver: Any = importlib.import_module("driver")
-    board = SimulatedBoard(Z7020, library=library)
-    bitstream = write_bitstream(folder / "bitstream")
+    made = BOARDS[name]
+    board = SimulatedBoard(made.config, processor=made.processor, library=library)
+    bitstream = write_bitstream(folder / "bitstream", made.processor, made.clock_mhz)
     overlay = pynq.Overlay(str(bitstream), device=SimulatedDevice(board))
     accelerator = overlay.jc_core_0
     assert type(accelerator) is driver.Accelerator
@@ -37,6 +38,7 @@ def main(folder: Path, library: Path) -> None:
     said: dict[str, Any] = {
         "pynq": importlib.metadata.version("pynq"),
         "numpy": np.__version__,
+        "clock_mhz": pynq.Clocks.fclk0_mhz,
         "register_map": str(accelerator.register_map.parameters),
         "counters": [],
     }
@@ -49,7 +51,7 @@ def main(folder: Path, library: Path) -> None:
     with accelerator.load(folder / "network") as network:
         for turn, sample in enumerate((0, 1, 0)):
             run(network, sample, f"turn{turn}")
-    said["wide"] = refusal(driver, lambda: accelerator.load(folder / "wide"))
+    said["other"] = refusal(driver, lambda: accelerator.load(folder / "other"))
     stalled = accelerator.load(folder / "stalled")
     said["stalled"] = refusal(driver, lambda: stalled.run(samples[0], timeout_s=0.05))
     said["busy"] = refusal(driver, stalled.close)
@@ -79,4 +81,4 @@ def refusal(driver: Any, attempt: Any) -> str:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3])

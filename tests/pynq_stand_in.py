@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from joulecut.targets.fpga.simulated_board import REGISTERS_AT, SimulatedBoard
+from joulecut.targets.fpga.simulated_board import SimulatedBoard
 
 
 class Buffer(np.ndarray):
@@ -69,7 +69,7 @@ class Overlay:
 
     def __init__(self, vlnv: str, device: SimulatedBoard) -> None:
         self.jc_core_0: Any = DefaultIP.classes[vlnv](
-            {"device": device, "phys_addr": REGISTERS_AT, "type": vlnv}
+            {"device": device, "phys_addr": device.processor.registers_at, "type": vlnv}
         )
 
 

@@ -15,9 +15,8 @@ import numpy as np
 
 from joulecut.hw.config import MacArrayConfig
 from joulecut.hw.simulator import OFFSETS, Simulator
+from joulecut.targets.fpga.processors import ZYNQ, Processor
 
-REGISTERS_AT = 0x43C0_0000  # physical address of the registers, Vivado's first on Zynq-7000
-REGISTERS_BYTES = 0x1_0000  # as Vivado assigns; 128 of them are there
 POISON = 0xA5
 _PAGE = 4096
 _FIRST = 1 << 20  # address of the first buffer: 0 would hide addresses that nobody relocated
@@ -25,10 +24,11 @@ _NAMES = {offset: name for name, offset in OFFSETS.items()}
 
 
 class SimulatedBoard:
-    """Programmable logic with one accelerator, and the memory that it sees.
+    """Programmable logic with one accelerator, the memory that it sees, and the processor's clocks.
 
     Args:
         config: of the accelerator.
+        processor: beside it.
         memory_bytes: of shared memory, at addresses from 0.
         poll_cycles: that pass when the processor looks at the status.
         library: of the simulation, as `joulecut.hw.simulator.simulation_library` gave it; found
@@ -38,20 +38,24 @@ class SimulatedBoard:
         memory: what the accelerator sees.
         simulator: the accelerator.
         buffers: bytes of each that is allocated, by its address.
+        system: the processor's own registers, by physical address.
     """
 
     def __init__(
         self,
         config: MacArrayConfig,
         *,
+        processor: Processor = ZYNQ,
         memory_bytes: int = 16 << 20,
         poll_cycles: int = 10_000,
         library: Path | None = None,
     ) -> None:
         self.memory = np.full(memory_bytes, POISON, np.uint8)
         self.simulator = Simulator(config, self.memory, library=library)
+        self.processor = processor
         self.poll_cycles = poll_cycles
         self.buffers: dict[int, int] = {}
+        self.system = dict(processor.registers)
 
     def close(self) -> None:
         """Ends the simulation."""
@@ -65,7 +69,9 @@ class SimulatedBoard:
         Raises:
             ValueError: there is none.
         """
-        name = _register(address)
+        if address in self.system:
+            return self.system[address]
+        name = self._register(address)
         if name == "status":
             self.simulator.advance(self.poll_cycles)
         return self.simulator.read(name)
@@ -76,7 +82,16 @@ class SimulatedBoard:
         Raises:
             ValueError: there is none.
         """
-        self.simulator.write(_register(address), value)
+        if address in self.system:
+            self.system[address] = value
+        else:
+            self.simulator.write(self._register(address), value)
+
+    def _register(self, address: int) -> str:
+        name = _NAMES.get(address - self.processor.registers_at)
+        if name is None:
+            raise ValueError(f"0x{address:X} is no register of the simulated board")
+        return name
 
     # Memory
 
@@ -119,10 +134,3 @@ class SimulatedBoard:
                 f"{nbytes} bytes at 0x{address:X} must lie in a buffer of the simulated board"
             )
         return self.memory.ctypes.data + address
-
-
-def _register(address: int) -> str:
-    name = _NAMES.get(address - REGISTERS_AT)
-    if name is None:
-        raise ValueError(f"0x{address:X} is no register of the simulated board")
-    return name

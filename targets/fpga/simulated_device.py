@@ -1,7 +1,7 @@
 """A pynq `Device` whose programmable logic is the simulated accelerator.
 
-`pynq.Overlay(bitfile, device=SimulatedDevice(board))` is then what it is on a PYNQ-Z2, and the
-driver does not see a difference. This file runs where pynq is installed; joulecut's own
+`pynq.Overlay(bitfile, device=SimulatedDevice(board))` is then what it is on a PYNQ-Z2 or a Kria,
+and the driver does not see a difference. This file runs where pynq is installed; joulecut's own
 environment has a newer numpy than pynq allows.
 """
 
@@ -18,11 +18,8 @@ from pynqmetadata.frontends import Metadata
 from pynqmetadata.models.zynq_proc_sys_core import ZynqProcSysCore
 
 from joulecut.targets.fpga.handoff import handoff
-from joulecut.targets.fpga.simulated_board import (
-    REGISTERS_AT,
-    REGISTERS_BYTES,
-    SimulatedBoard,
-)
+from joulecut.targets.fpga.processors import Processor
+from joulecut.targets.fpga.simulated_board import SimulatedBoard
 
 # TODO(pynq > 4.0.0): remove once pynq reads the clocks of Zynq-7000 again. pynq 4.0.0 with
 # pynqmetadata 0.2.0 asks for this name, which that processor's class does not give, and ends every
@@ -30,21 +27,9 @@ from joulecut.targets.fpga.simulated_board import (
 if "clk_freq_param_name" not in vars(ZynqProcSysCore):
     ZynqProcSysCore.clk_freq_param_name = lambda _, i: f"PCW_ACT_FPGA{i}_PERIPHERAL_FREQMHZ"
 
-_SLCR = 0xF800_0000  # registers of the processor's clocks
-_SLCR_BYTES = 0x200
-_CLOCKS = {
-    0x100: 20 << 12,  # PLLs: 20 x 50 MHz
-    0x104: 21 << 12,
-    0x108: 20 << 12,
-    0x120: 0x1F00_0200,
-    **{
-        0x170 + 0x10 * i: 0x0010_0A00 for i in range(4)
-    },  # the logic's clocks: 1000 / 10 / 1 MHz
-}
-
 
 class SimulatedDevice(Device):
-    """A PYNQ-Z2 of simulated logic and memory.
+    """A board of simulated logic and memory.
 
     Args:
         board: logic and memory.
@@ -54,9 +39,8 @@ class SimulatedDevice(Device):
         super().__init__("joulecut_simulated")
         self.board = board
         self.name = self.tag
-        self.arch = "armv7l"
+        self.arch = board.processor.arch
         self.capabilities = {"REGISTER_RW": True}
-        self._clocks = dict(_CLOCKS)
 
     def get_bitfile_metadata(self, bitfile_name: str, partial: bool = False) -> Any:
         """What the .hwh beside the bitstream says."""
@@ -74,20 +58,12 @@ class SimulatedDevice(Device):
         self.bitfile_name = bitstream.bitfile_name
 
     def read_registers(self, address: int, length: int) -> bytes:
-        """Reads a register of the accelerator or of the clocks."""
-        if 0 <= address - _SLCR < _SLCR_BYTES:
-            value = self._clocks.get(address - _SLCR, 0)
-        else:
-            value = self.board.read(address)
-        return value.to_bytes(4, "little")[:length]
+        """Reads a register of the accelerator or of the processor."""
+        return self.board.read(address).to_bytes(4, "little")[:length]
 
     def write_registers(self, address: int, data: bytes) -> None:
-        """Writes a register of the accelerator or of the clocks."""
-        value = int.from_bytes(bytes(data), "little")
-        if 0 <= address - _SLCR < _SLCR_BYTES:
-            self._clocks[address - _SLCR] = value
-        else:
-            self.board.write(address, value)
+        """Writes a register of the accelerator or of the processor."""
+        self.board.write(address, int.from_bytes(bytes(data), "little"))
 
     def allocate(self, shape: tuple[int, ...], dtype: Any, **_: object) -> PynqBuffer:
         """The host's copy of a new buffer, which is not coherent."""
@@ -112,10 +88,10 @@ class SimulatedDevice(Device):
         self.board.invalidate(bo + offset, virtual_address, nbytes)
 
 
-def write_bitstream(folder: Path, clock_mhz: int = 100) -> Path:
+def write_bitstream(folder: Path, processor: Processor, clock_mhz: int) -> Path:
     """A .bit without content, which nothing reads, and its .hwh; returns the .bit."""
     folder.mkdir(parents=True, exist_ok=True)
-    text = handoff(REGISTERS_AT, REGISTERS_BYTES, clock_mhz)
+    text = handoff(processor, clock_mhz)
     (folder / "joulecut.hwh").write_text(text, encoding="utf-8")
     bitstream = folder / "joulecut.bit"
     bitstream.write_bytes(b"")

@@ -15,13 +15,15 @@ import pytest
 from joulecut.hw.config import CONFIGS, Z7020, ZU
 from joulecut.hw.regs import REGISTERS, VLNV
 from joulecut.hw.vivado import GENERATED, least_block_rams, tables
-from joulecut.targets.fpga.handoff import INSTANCE
+from joulecut.targets.fpga.handoff import INSTANCE, REGISTERS_BYTES
+from joulecut.targets.fpga.processors import ZYNQ, ZYNQ_ULTRASCALE, Processor
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 SCRIPTS = ROOT / "hw/vivado"
 STUB = HERE / "vivado_stub.tcl"
 BOARDS = {"pynq_z2": "z7020", "kria_kv260": "z7020-wide", "zcu104": "zu"}
+PROCESSORS = {"pynq_z2": ZYNQ, "kria_kv260": ZYNQ_ULTRASCALE, "zcu104": ZYNQ_ULTRASCALE}
 BUSES = ("s_axi", "m_axi", "d_axi")
 UTILIZATION = """
 | Site Type       |  Used | Fixed | Available |
@@ -180,6 +182,21 @@ def test_buses_have_a_clock_a_reset_and_an_address(dry: Dry) -> None:
     crossings = [words[-1] for words in dry.of("create_bd_cell") if "smartconnect" in words[3]]
     for cell in (*crossings, INSTANCE):
         assert nets.count(f"{cell}/aclk") == nets.count(f"{cell}/aresetn") == 1
+
+
+@pytest.mark.parametrize(("board", "processor"), PROCESSORS.items())
+def test_simulated_boards_have_the_processor_of_the_design(
+    tmp_path: Path, board: str, processor: Processor
+) -> None:
+    done = dry_run(tmp_path, board)
+    vlnv, _ = processor.vlnv.rsplit(":", 1)  # Vivado chooses the version
+    assert ["-type", "ip", "-vlnv", vlnv, processor.cell] in done.of("create_bd_cell")
+    _, offset, _, size, _, space, _ = done.of("assign_bd_address")[0]
+    assert int(offset, 16) == processor.registers_at
+    assert size == f"{REGISTERS_BYTES >> 10}K"
+    assert space.startswith(f"{processor.cell}/")
+    joined = {pin for pair in done.of("connect_bd_intf_net") for pin in pair}
+    assert f"{processor.cell}/{processor.bus}" in joined
 
 
 def test_buses_are_ports_of_the_top_module() -> None:

@@ -27,9 +27,10 @@ from joulecut.hw.descriptors import Compute, Waits, pack
 from joulecut.hw.regs import IDENTITY, VLNV
 from joulecut.hw.simulator import SimulationError, simulation_library
 from joulecut.targets.fpga.lower import program_of
+from joulecut.targets.fpga.processors import ZYNQ
 from joulecut.targets.fpga.program import Program
 from joulecut.targets.fpga.program_files import DRIVER, read_program, write_program
-from joulecut.targets.fpga.simulated_board import REGISTERS_AT, SimulatedBoard
+from joulecut.targets.fpga.simulated_board import SimulatedBoard
 from joulecut.targets.fpga.tensors import PackedTensor, Tensor
 
 LONG_S = 300.0  # a simulation on a busy machine
@@ -365,7 +366,11 @@ def test_another_core_is_refused(
     read = board.read
 
     def other(address: int) -> int:
-        return value if address == REGISTERS_AT + driver.REGISTERS[register] else read(address)
+        return (
+            value
+            if address == ZYNQ.registers_at + driver.REGISTERS[register]
+            else read(address)
+        )
 
     monkeypatch.setattr(board, "read", other)
     with pytest.raises(driver.AcceleratorError, match=message):
@@ -427,9 +432,9 @@ def test_after_a_stall_and_a_reset_the_next_run_is_right(
 
 def test_the_simulated_board_says_what_does_not_exist(board: SimulatedBoard) -> None:
     with pytest.raises(ValueError, match="0x43C00080 is no register of the simulated board"):
-        board.read(REGISTERS_AT + 0x80)
+        board.read(ZYNQ.registers_at + 0x80)
     with pytest.raises(ValueError, match="0x43C00002 is no register of the simulated board"):
-        board.write(REGISTERS_AT + 2, 0)
+        board.write(ZYNQ.registers_at + 2, 0)
     with pytest.raises(ValueError, match="16 bytes at 0x0 must lie in a buffer"):
         board.flush(0, 0, 16)
     with pytest.raises(MemoryError, match="make a board with more memory_bytes"):
@@ -437,11 +442,11 @@ def test_the_simulated_board_says_what_does_not_exist(board: SimulatedBoard) -> 
 
 
 def test_a_broken_rule_of_the_bus_is_an_error(board: SimulatedBoard) -> None:
-    board.write(REGISTERS_AT + 0x2C, board.memory.size)
-    board.write(REGISTERS_AT + 0x30, 2)
-    board.write(REGISTERS_AT + 0x1C, 1)
+    board.write(ZYNQ.registers_at + 0x2C, board.memory.size)
+    board.write(ZYNQ.registers_at + 0x30, 2)
+    board.write(ZYNQ.registers_at + 0x1C, 1)
     with pytest.raises(SimulationError, match="an address lies outside of the memory"):
-        board.read(REGISTERS_AT + 0x20)
+        board.read(ZYNQ.registers_at + 0x20)
 
 
 def test_a_library_can_be_handed_over(tmp_path: Path) -> None:
@@ -449,5 +454,5 @@ def test_a_library_can_be_handed_over(tmp_path: Path) -> None:
     path = tmp_path / "simulation.so"
     shutil.copyfile(simulation_library(Z7020), path)
     board = SimulatedBoard(Z7020, library=path)
-    assert board.read(REGISTERS_AT) == IDENTITY
+    assert board.read(ZYNQ.registers_at) == IDENTITY
     board.close()
