@@ -1,7 +1,8 @@
 """Runs the driver under pynq itself, on a simulated device; started by test_fpga_pynq.py.
 
-`python pynq_runs.py FOLDER LIBRARY BOARD`: programs and samples lie in the folder, and what came out is
-written there. joulecut is on PYTHONPATH for the simulation only; the driver is the copy that lies
+`python pynq_runs.py FOLDER [BOARD LIBRARY]`: programs, samples and the bitstream lie in the folder, and
+what came out is written there. Without a board it is the one that PYNQ.remote reaches, and nothing
+of joulecut is imported; with one it is for the simulation only. The driver is the copy that lies
 beside the program.
 """
 
@@ -16,22 +17,14 @@ from typing import Any
 
 import numpy as np
 import pynq
-import pynq.buffer
-from pynq_boards import BOARDS
-
-from joulecut.targets.fpga.simulated_board import SimulatedBoard
-from joulecut.targets.fpga.simulated_device import SimulatedDevice, write_bitstream
 
 LONG_S = 600.0  # a simulation on a busy machine
 
 
-def main(folder: Path, library: Path, name: str) -> None:
+def main(folder: Path, device: Any) -> None:
     sys.path.insert(0, str(folder / "network"))
     driver: Any = importlib.import_module("driver")
-    made = BOARDS[name]
-    board = SimulatedBoard(made.config, processor=made.processor, library=library)
-    bitstream = write_bitstream(folder / "bitstream", made.processor, made.clock_mhz)
-    overlay = pynq.Overlay(str(bitstream), device=SimulatedDevice(board))
+    overlay = pynq.Overlay(str(folder / "joulecut.bit"), device=device)
     accelerator = overlay.jc_core_0
     assert type(accelerator) is driver.Accelerator
     samples = [dict(np.load(folder / f"feeds{i}.npz")) for i in range(2)]
@@ -40,6 +33,7 @@ def main(folder: Path, library: Path, name: str) -> None:
         "numpy": np.__version__,
         "clock_mhz": pynq.Clocks.fclk0_mhz,
         "register_map": str(accelerator.register_map.parameters),
+        "scratch": scratch(accelerator),
         "counters": [],
     }
 
@@ -59,15 +53,18 @@ def main(folder: Path, library: Path, name: str) -> None:
     stalled.close()
     with accelerator.load(folder / "network") as network:
         run(network, 1, "recovered")
-        flush = pynq.buffer.PynqBuffer.flush
-        pynq.buffer.PynqBuffer.flush = lambda _: None
+        kind: Any = pynq.allocate((1,), target=overlay.device).__class__
+        flush, invalidate = kind.flush, kind.invalidate
+        kind.flush = never
         run(network, 0, "unflushed")
-        pynq.buffer.PynqBuffer.flush = flush
-        invalidate = pynq.buffer.PynqBuffer.invalidate
-        pynq.buffer.PynqBuffer.invalidate = lambda _: None
+        kind.flush, kind.invalidate = flush, never
         run(network, 0, "uninvalidated")
-        pynq.buffer.PynqBuffer.invalidate = invalidate
-    board.close()
+        kind.invalidate = invalidate
+        if device is None:
+            kind.flush = sent_and_not_flushed
+            run(network, 1, "sent")
+            kind.flush = flush
+            said |= remote(overlay)
     (folder / "said.json").write_text(json.dumps(said), encoding="utf-8")
 
 
@@ -80,5 +77,54 @@ def refusal(driver: Any, attempt: Any) -> str:
     raise AssertionError("must be refused, and was not")
 
 
+def scratch(accelerator: Any) -> int:
+    """What comes back of a register's 32 bits."""
+    accelerator.put("scratch", 0xDEADBEEF)
+    return accelerator.get("scratch")
+
+
+def never(_: object) -> None:
+    """In the place of a flush."""
+
+
+def sent_and_not_flushed(buffer: Any) -> None:
+    """Half of RemoteBuffer.flush: the data reach the board's processor, not its memory."""
+    messages: Any = importlib.import_module("pynq.remote.buffer_pb2")
+    part = messages.BufferWriteRequest(buffer_id=buffer.buffer_id, data=buffer.tobytes())
+    assert not buffer.stub.write(iter([part])).msg
+
+
+def remote(overlay: Any) -> dict[str, Any]:
+    """What the board across the wire says to what it cannot do."""
+    grpc: Any = importlib.import_module("grpc")
+    messages: Any = importlib.import_module("pynq.remote.remote_device_pb2")
+    stub = overlay.device._stub["device"]
+    answers: dict[str, Any] = {"device": type(overlay.device).__name__}
+    attempts = {
+        "register": lambda: overlay.jc_core_0.read(0x80),
+        "memory": lambda: pynq.allocate((1 << 30,), "u1"),
+        "file": lambda: overlay.device.read_file("/etc/hostname"),
+        "shutdown": lambda: stub.shutdown(messages.ShutdownRequest()),
+    }
+    for name, attempt in attempts.items():
+        try:
+            attempt()
+        except grpc.RpcError as error:
+            answers[name] = f"{error.code().name}: {error.details()}"
+    return answers
+
+
+def simulated(name: str, library: Path) -> Any:
+    """A device within this process."""
+    boards: Any = importlib.import_module("pynq_boards")
+    board: Any = importlib.import_module("joulecut.targets.fpga.simulated_board")
+    device: Any = importlib.import_module("joulecut.targets.fpga.simulated_device")
+    made = boards.BOARDS[name]
+    return device.SimulatedDevice(
+        board.SimulatedBoard(made.config, processor=made.processor, library=library)
+    )
+
+
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3])
+    name, *given = sys.argv[2:] or [""]
+    main(Path(sys.argv[1]), simulated(name, Path(given[0])) if given else None)

@@ -36,6 +36,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "torch": ("zoo/",),
     "brevitas": ("zoo/",),
     "pynq": ("targets/fpga/driver.py", "targets/fpga/simulated_device.py"),
+    "grpc": ("targets/fpga/remote_board.py",),
     "typer": ("joulecut/",),
     "rich": ("joulecut/",),
 }

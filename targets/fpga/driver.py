@@ -206,7 +206,7 @@ class Accelerator(pynq.DefaultIP):
 
     def get(self, register: str) -> int:
         """Reads a register by its name."""
-        return int(self.read(REGISTERS[register]))
+        return int(self.read(REGISTERS[register])) & 0xFFFFFFFF  # signed in PYNQ.remote 3.1
 
     def put(self, register: str, value: int) -> None:
         """Writes a register by its name."""
@@ -319,22 +319,25 @@ class Network:
             raise ValueError("network must be open to run, and is closed; load it again")
         for value in self.inputs:
             _check_feed(value, feeds.get(value["name"]))
+        written: list[tuple[int, int]] = []  # address and bytes
         for value in self.inputs:
             for place in value["places"]:
                 data = laid_out(place, feeds[value["name"]])
                 self._buffer[place["address"] : place["address"] + data.size] = data
-                self._lines(place["address"], data.size).flush()
+                written.append((place["address"], data.size))
+        for part in self._parts(written):
+            part.flush()
         address = self._base + self._list
         _IN_USE[address] = self._buffer
         self.accelerator.execute(address, self.count, timeout_s)
         del _IN_USE[address]
+        spans = [_span(value["places"][0]) for value in self.outputs]
+        for part in self._parts(spans):
+            part.invalidate()
         outputs: dict[str, np.ndarray] = {}
-        for value in self.outputs:
+        for value, (begin, nbytes) in zip(self.outputs, spans):  # noqa: B905
             (place,) = value["places"]
-            planes = -(-place["channels"] // BEAT_BYTES)
-            nbytes = planes * place["height"] * place["width"] * BEAT_BYTES
-            self._lines(place["address"], nbytes).invalidate()
-            data = np.array(self._buffer[place["address"] : place["address"] + nbytes])
+            data = np.array(self._buffer[begin : begin + nbytes])
             array = taken_out(place, data, value["dtype"])
             outputs[value["name"]] = array.reshape(value["shape"])
         return Run(outputs, self.accelerator.counters())
@@ -364,12 +367,17 @@ class Network:
         if kind is None or not self.accelerator.is_busy():  # do not hide a timeout
             self.close()
 
-    def _lines(self, address: int, nbytes: int) -> Any:
-        """What to flush for some of the memory: whole lines of the processor's cache, or all."""
+    def _parts(self, spans: list[tuple[int, int]]) -> list[Any]:
+        """What to flush for some bytes at addresses: lines of the processor's cache, or all."""
         if not self._has_parts:
-            return self._buffer
-        end = -(-(address + nbytes) // ALIGNMENT) * ALIGNMENT
-        return self._buffer[address // ALIGNMENT * ALIGNMENT : end]
+            return [self._buffer]
+        return [
+            self._buffer[
+                address // ALIGNMENT * ALIGNMENT : -(-(address + nbytes) // ALIGNMENT)
+                * ALIGNMENT
+            ]
+            for address, nbytes in spans
+        ]
 
 
 def relocated(descriptors: bytes, base: int, size: int) -> np.ndarray:
@@ -431,6 +439,12 @@ def laid_out(place: Mapping[str, Any], array: np.ndarray) -> np.ndarray:
     full[:channels] = x
     blocks = full.reshape(planes, BEAT_BYTES, height, width).transpose(0, 2, 3, 1)
     return np.ascontiguousarray(blocks).view(np.uint8).reshape(-1)
+
+
+def _span(place: Mapping[str, Any]) -> tuple[int, int]:
+    """Address and bytes of what the accelerator writes."""
+    planes = -(-place["channels"] // BEAT_BYTES)
+    return place["address"], planes * place["height"] * place["width"] * BEAT_BYTES
 
 
 def taken_out(place: Mapping[str, Any], data: np.ndarray, dtype: str) -> np.ndarray:

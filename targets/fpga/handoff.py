@@ -6,6 +6,8 @@ their addresses. It describes simulated boards; a bitstream's own comes from Viv
 
 from __future__ import annotations
 
+import hashlib
+from pathlib import Path
 from xml.etree import ElementTree
 
 from joulecut.hw.regs import REGISTERS, VLNV
@@ -35,6 +37,28 @@ def handoff(processor: Processor, clock_mhz: int) -> str:
     _accelerator(modules)
     ElementTree.indent(system)
     return ElementTree.tostring(system, encoding="unicode", xml_declaration=True) + "\n"
+
+
+def write_bitstream(folder: Path, processor: Processor, clock_mhz: int) -> Path:
+    """joulecut.bit and its joulecut.hwh; returns the .bit.
+
+    The .bit has a header that pynq can read, and no logic: a hash of the .hwh, since pynq takes
+    bitstreams of equal content for the same design.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    text = handoff(processor, clock_mhz)
+    (folder / "joulecut.hwh").write_text(text, encoding="utf-8")
+    logic = hashlib.sha256(text.encode()).digest()
+    fields = {"a": "joulecut;simulated", "b": processor.device, "c": "none", "d": "none"}
+    header = b"".join(
+        name.encode() + (len(value) + 1).to_bytes(2) + value.encode() + b"\0"
+        for name, value in fields.items()
+    )
+    bitstream = folder / "joulecut.bit"
+    bitstream.write_bytes(
+        bytes(2) + (1).to_bytes(2) + header + b"e" + len(logic).to_bytes(4) + logic
+    )
+    return bitstream
 
 
 def _processor(modules: ElementTree.Element, processor: Processor, mhz: int) -> None:

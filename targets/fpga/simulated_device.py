@@ -17,8 +17,6 @@ from pynq.pl_server.device import Device
 from pynqmetadata.frontends import Metadata
 from pynqmetadata.models.zynq_proc_sys_core import ZynqProcSysCore
 
-from joulecut.targets.fpga.handoff import handoff
-from joulecut.targets.fpga.processors import Processor
 from joulecut.targets.fpga.simulated_board import SimulatedBoard
 
 # TODO(pynq > 4.0.0): remove once pynq reads the clocks of Zynq-7000 again. pynq 4.0.0 with
@@ -86,13 +84,3 @@ class SimulatedDevice(Device):
     def invalidate(self, bo: int, offset: int, virtual_address: int, nbytes: int) -> None:
         """Copies from the board to the host."""
         self.board.invalidate(bo + offset, virtual_address, nbytes)
-
-
-def write_bitstream(folder: Path, processor: Processor, clock_mhz: int) -> Path:
-    """A .bit without content, which nothing reads, and its .hwh; returns the .bit."""
-    folder.mkdir(parents=True, exist_ok=True)
-    text = handoff(processor, clock_mhz)
-    (folder / "joulecut.hwh").write_text(text, encoding="utf-8")
-    bitstream = folder / "joulecut.bit"
-    bitstream.write_bytes(b"")
-    return bitstream

@@ -260,6 +260,15 @@ def test_a_buffer_whose_parts_do_not_know_their_address(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """As PYNQ.remote has them: whatever is flushed lands at the beginning of the buffer."""
+    calls: list[str] = []
+    for name in ("flush", "invalidate"):
+        copy = getattr(pynq_stand_in.Buffer, name)
+
+        def counted(buffer: Any, name: str = name, copy: Any = copy) -> None:
+            calls.append(name)
+            copy(buffer)
+
+        monkeypatch.setattr(pynq_stand_in.Buffer, name, counted)
     monkeypatch.setattr(
         pynq_stand_in.Buffer, "device_address", property(lambda buffer: buffer.start)
     )
@@ -268,6 +277,19 @@ def test_a_buffer_whose_parts_do_not_know_their_address(
             feeds = integers(graph, seed)
             outputs, _ = network.run(feeds, timeout_s=LONG_S)
             check(outputs, expected(graph, program, feeds))
+    assert len(program.outputs) > 1
+    assert calls == ["flush", *["flush", "invalidate"] * 2]  # each sends all of the buffer
+
+
+def test_registers_are_unsigned(accelerator: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """PYNQ.remote 3.1 reads them as signed."""
+    read = accelerator.read
+
+    def signed(offset: int) -> int:
+        return read(offset) - (1 << 32)
+
+    monkeypatch.setattr(accelerator, "read", signed)
+    assert accelerator.get("id") == IDENTITY
 
 
 def test_feeds_are_checked(graph: Graph, folder: Path, accelerator: Any) -> None:
