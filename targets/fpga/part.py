@@ -2,8 +2,9 @@
 
     segments.json   the runs of layers in order: where each runs, what goes in and out
     0/ 1/ ..        a run each: for the processor what targets/cpu builds; for the accelerator a
-                    program (program.json, image.bin, descriptors.bin, driver.py)
+                    program (program.json, image.bin, descriptors.bin)
     layers.json     every layer of all runs, as for a part without an accelerator
+    board_part.py   runs all of it on a board, with driver.py
 
 What crosses the cut is coded by the processor, so a part that sends something ends with a run
 there, if only to code.
@@ -12,13 +13,14 @@ there, if only to code.
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from joulecut.compiler.errors import UntrustedInputError
-from joulecut.compiler.graph import Graph, input_specs, output_specs, spec_of
+from joulecut.compiler.graph import Graph, input_specs, name_of, output_specs, spec_of
 from joulecut.compiler.layers import layers
 from joulecut.compiler.link_code import LinkCode
 from joulecut.compiler.manifest import spec_fields, specs_from_fields
@@ -32,10 +34,11 @@ from joulecut.targets.base import Target
 from joulecut.targets.cpu.build import build_part
 from joulecut.targets.fpga.lower import program_of
 from joulecut.targets.fpga.program import MODEL_LATENCY, Program
-from joulecut.targets.fpga.program_files import read_program, write_program
+from joulecut.targets.fpga.program_files import DRIVER, read_program, write_program
 from joulecut.targets.fpga.segments import Assignment, Place, Segment, assigned
 
 SEGMENTS = "segments.json"
+BOARD_PART = Path(__file__).with_name("board_part.py")
 
 Json = Any  # null, bool, int, float, str, list or dict of these
 Progress = Callable[[str], None]
@@ -50,14 +53,14 @@ class BuiltSegment:
         folder: of its files.
         inputs: what it reads, by name of what was fed or made before.
         outputs: what it makes for later runs or for the caller.
-        sends: it codes what crosses the cut.
+        sends: names of what crosses the cut, if it codes that.
     """
 
     place: Place
     folder: Path
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
-    sends: bool = False
+    sends: tuple[str, ...] = ()
 
     def program(self) -> Program:
         """That of the accelerator."""
@@ -103,7 +106,7 @@ def build_mixed(
         if segment.place == "array":
             progress(f"accelerator: {_named(segment.graph)}")
             program = program_of(segment.graph, config)
-            write_program(program, folder)
+            write_program(program, folder, with_driver=False)
             rows += _rows(segment.graph, program)
         else:
             sent = link if is_last else None
@@ -115,11 +118,17 @@ def build_mixed(
                 "folder": str(number),
                 "inputs": [spec_fields(spec) for spec in input_specs(segment.graph)],
                 "outputs": [spec_fields(spec) for spec in output_specs(segment.graph)],
-                "sends": is_last and link is not None,
+                "sends": [spec.name for spec in link.specs] if is_last and link else [],
             }
         )
     named = {"target": target.name, "processor": processor.name, "accelerator": config.name}
-    _write(out_dir / SEGMENTS, {**named, "segments": described, "kept": dict(chosen.reasons)})
+    fed = {spec.name: spec for spec in (*input_specs(graph), *(link.specs if link else ()))}
+    made = {name_of(layer.output) for layer in layers(graph)}
+    inputs = [spec_fields(spec) for name, spec in fed.items() if name not in made]
+    runs_of = {"inputs": inputs, "segments": described, "kept": dict(chosen.reasons)}
+    _write(out_dir / SEGMENTS, {**named, **runs_of})
+    for source in (DRIVER, BOARD_PART):
+        shutil.copyfile(source, out_dir / source.name)
     _write(out_dir / "layers.json", {**named, "layers": rows})
     return chosen
 
@@ -258,7 +267,9 @@ def _segment(part: Path, row: Mapping[str, Json]) -> BuiltSegment:
     if place not in ("array", "processor") or not str(folder).isdecimal():
         raise ValueError(f"place is {place!r}, folder is {folder!r}")
     inputs, outputs = (specs_from_fields(row[key]) for key in ("inputs", "outputs"))
-    return BuiltSegment(place, part / str(folder), inputs, outputs, bool(row["sends"]))
+    return BuiltSegment(
+        place, part / str(folder), inputs, outputs, tuple(map(str, row["sends"]))
+    )
 
 
 def _write(path: Path, fields: Mapping[str, Json] | Sequence[Json]) -> None:

@@ -33,7 +33,7 @@ _LAYOUTS: Mapping[str, type[Tensor | PackedTensor]] = {
 }
 
 
-def write_program(program: Program, folder: Path) -> None:
+def write_program(program: Program, folder: Path, *, with_driver: bool = True) -> None:
     """Writes the files of a program, and the driver, into a folder that is made if need be."""
     folder.mkdir(parents=True, exist_ok=True)
     contents = {
@@ -56,7 +56,8 @@ def write_program(program: Program, folder: Path) -> None:
     }
     text = json.dumps(described, indent=1)
     (folder / "program.json").write_text(text + "\n", encoding="utf-8")
-    shutil.copyfile(DRIVER, folder / DRIVER.name)
+    if with_driver:
+        shutil.copyfile(DRIVER, folder / DRIVER.name)
 
 
 def read_program(folder: Path) -> Program:
