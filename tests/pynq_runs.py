@@ -8,6 +8,7 @@ beside the program.
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import importlib.metadata
 import json
@@ -23,6 +24,7 @@ LONG_S = 600.0  # a simulation on a busy machine
 
 def main(folder: Path, device: Any) -> None:
     sys.path.insert(0, str(folder / "network"))
+    asyncio.set_event_loop(asyncio.new_event_loop())
     driver: Any = importlib.import_module("driver")
     overlay = pynq.Overlay(str(folder / "joulecut.bit"), device=device)
     accelerator = overlay.jc_core_0
@@ -45,12 +47,30 @@ def main(folder: Path, device: Any) -> None:
     with accelerator.load(folder / "network") as network:
         for turn, sample in enumerate((0, 1, 0)):
             run(network, sample, f"turn{turn}")
+        pending = network.run_async(samples[1], timeout_s=LONG_S)
+        if device is None:
+            said["remote_async"] = refusal(driver, lambda: awaited(pending))
+        else:
+            outputs, counters = awaited(pending)
+            np.savez(folder / "interrupted.npz", **outputs)
+            said["counters"].append(counters)
+            for _ in range(2):
+                said["counters"].append(
+                    awaited(network.run_async(samples[0], timeout_s=LONG_S))[1]
+                )
     said["other"] = refusal(driver, lambda: accelerator.load(folder / "other"))
     stalled = accelerator.load(folder / "stalled")
     said["stalled"] = refusal(driver, lambda: stalled.run(samples[0], timeout_s=0.05))
     said["busy"] = refusal(driver, stalled.close)
     overlay.download()
     stalled.close()
+    if device is not None:
+        stalled = accelerator.load(folder / "stalled")
+        pending = stalled.run_async(samples[0], timeout_s=0.05)
+        said["stalled_async"] = refusal(driver, lambda: awaited(pending))
+        overlay = pynq.Overlay(str(folder / "joulecut.bit"), device=device)
+        accelerator = overlay.jc_core_0
+        stalled.close()
     with accelerator.load(folder / "network") as network:
         run(network, 1, "recovered")
         kind: Any = pynq.allocate((1,), target=overlay.device).__class__
@@ -65,7 +85,14 @@ def main(folder: Path, device: Any) -> None:
             run(network, 1, "sent")
             kind.flush = flush
             said |= remote(overlay)
+    if device is not None:
+        device.close()
     (folder / "said.json").write_text(json.dumps(said), encoding="utf-8")
+
+
+def awaited(pending: Any) -> Any:
+    """In the loop in which pynq listens: the one that was current when it opened its device."""
+    return asyncio.get_event_loop().run_until_complete(pending)
 
 
 def refusal(driver: Any, attempt: Any) -> str:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from types import ModuleType
 from typing import Any, ClassVar
 
@@ -64,8 +65,30 @@ class DefaultIP:
         self.device.write(self._address + offset, value)
 
 
+class Interrupt:
+    """The core's interrupt, through the board's controller, as pynq waits for it.
+
+    Attributes:
+        number: of times that it came.
+    """
+
+    def __init__(self, board: SimulatedBoard) -> None:
+        self.board = board
+        self.number = 0
+
+    async def wait(self) -> None:
+        at = self.board.processor.controller_at
+        self.board.write(at + 0x1C, 3)  # on
+        self.board.write(at + 0x10, 1)  # enabled
+        while not self.board.step():
+            await asyncio.sleep(0)
+        self.board.write(at + 0x14, 1)  # disabled
+        self.board.write(at + 0x0C, 1)  # acknowledged
+        self.number += 1
+
+
 class Overlay:
-    """A bitstream with one core of a type."""
+    """A bitstream with one core of a type, whose interrupt is not connected."""
 
     def __init__(self, vlnv: str, device: SimulatedBoard) -> None:
         self.jc_core_0: Any = DefaultIP.classes[vlnv](

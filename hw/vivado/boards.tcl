@@ -27,6 +27,7 @@ set zynq {
   interrupt IRQ_F2P
   bus_clocks {M_AXI_GP0_ACLK S_AXI_HP0_ACLK S_AXI_HP1_ACLK}
   registers {bus M_AXI_GP0 space Data offset 0x43C00000 range 64K}
+  interrupts {offset 0x41800000 range 64K}
   memories {
     m_axi {bus S_AXI_HP0 segment S_AXI_HP0/HP0_DDR_LOWOCM}
     d_axi {bus S_AXI_HP1 segment S_AXI_HP1/HP1_DDR_LOWOCM}
@@ -55,6 +56,7 @@ set zynq_ultrascale {
   interrupt pl_ps_irq0
   bus_clocks {maxihpm0_fpd_aclk saxihp0_fpd_aclk saxihp1_fpd_aclk}
   registers {bus M_AXI_HPM0_FPD space Data offset 0xA0000000 range 64K}
+  interrupts {offset 0xA0010000 range 64K}
   memories {
     m_axi {bus S_AXI_HP0_FPD segment SAXIGP2/HP0_DDR_LOW}
     d_axi {bus S_AXI_HP1_FPD segment SAXIGP3/HP1_DDR_LOW}

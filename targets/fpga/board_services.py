@@ -114,7 +114,7 @@ class BoardServices:
                 raise FileNotFoundError(
                     f"{bitstream} must be on the board to be loaded, and is not; write it first"
                 )
-            self.board.simulator.reset()
+            self.board.reset()
         self.files[path] = content
         return {}
 

@@ -15,7 +15,9 @@ Python 3.10, numpy 1.26 and pynq 3.0 are enough, hence no newer syntax here.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+import inspect
 import json
 import time
 from collections.abc import Mapping
@@ -140,6 +142,7 @@ class Accelerator(pynq.DefaultIP):
     """The accelerator of an overlay; pynq makes one for each that the bitstream has."""
 
     bindto = [VLNV]  # noqa: RUF012 - pynq reads a list
+    irq: Any = None  # pynq.Interrupt, where the overlay connects it
 
     def load(self, folder: str | Path) -> Network:
         """Puts a program into memory that the accelerator sees, ready to run.
@@ -217,7 +220,7 @@ class Accelerator(pynq.DefaultIP):
         return bool(self.get("status") & STATUS["busy"])
 
     def execute(self, address: int, count: int, timeout_s: float) -> None:
-        """Runs a list of descriptors by one doorbell, and waits until it has ended.
+        """Runs a list of descriptors by one doorbell, and looks at the status until it has ended.
 
         Args:
             address: of the list, as the accelerator sees it, a multiple of 128.
@@ -228,35 +231,78 @@ class Accelerator(pynq.DefaultIP):
             AcceleratorError: an earlier list is still running, this one did not end in time, or
                 the accelerator reports an error; the last two with all counters.
         """
+        self._start(address, count, has_interrupt=False)
+        end = time.monotonic() + timeout_s
+        is_late = False
+        while not (status := self._status()) & STATUS["done"]:
+            if is_late:  # so the last look is after the time
+                raise self._late(timeout_s, status)
+            time.sleep(POLL_S)
+            is_late = time.monotonic() > end
+
+    async def execute_async(self, address: int, count: int, timeout_s: float) -> None:
+        """The same, waiting for the accelerator's interrupt.
+
+        Raises:
+            AcceleratorError: as `execute`, or there is no interrupt.
+        """
+        if not inspect.iscoroutinefunction(getattr(self.irq, "wait", None)):
+            raise AcceleratorError(
+                "interrupt (irq) of the accelerator must reach the processor through an axi_intc "
+                "and a UIO device, and pynq has found none, as always over PYNQ.remote; "
+                "call run, which needs none"
+            )
+        self._start(address, count, has_interrupt=True)
+        try:
+            await asyncio.wait_for(self._interrupted(), timeout_s)
+        except asyncio.TimeoutError:  # noqa: UP041 - not TimeoutError before Python 3.11
+            status = self._status()
+            if status & STATUS["done"]:
+                raise AcceleratorError(
+                    f"interrupt must come within {timeout_s:g} s, and did not, though the "
+                    "accelerator has ended; await in the event loop in which the accelerator was "
+                    "first used after the overlay was loaded, or call run"
+                ) from None
+            raise self._late(timeout_s, status) from None
+        finally:
+            self.put("interrupt_enable", 0)
+
+    async def _interrupted(self) -> None:
+        while True:
+            await self.irq.wait()
+            self.put("interrupt", 1)  # clears it
+            if self._status() & STATUS["done"]:  # else a controller has kept an earlier one
+                return
+
+    def _start(self, address: int, count: int, *, has_interrupt: bool) -> None:
         if self.is_busy():
             raise AcceleratorError(
                 "accelerator must be idle before a run, and is still busy with an earlier one; "
                 "load the overlay again"
             )
         self.put("control", CONTROL["clear"])
-        self.put("interrupt_enable", 0)  # the status is polled
+        self.put("interrupt", 1)  # clears it
+        self.put("interrupt_enable", int(has_interrupt))
         self.put("descriptors", address)
         self.put("count", count)
         self.put("control", CONTROL["start"])
-        end = time.monotonic() + timeout_s
-        while True:
-            is_late = time.monotonic() > end  # asked first: the last look is after the time
-            status = self.get("status")
-            if status & STATUS["error"]:
-                names = {code: name for name, code in ERRORS.items()}
-                code = status >> 8 & 15
-                raise AcceleratorError(
-                    f"accelerator reports an error of kind '{names.get(code, code)}': "
-                    f"{self._counted(status)}; load the overlay again"
-                )
-            if status & STATUS["done"]:
-                return
-            if is_late:
-                raise AcceleratorError(
-                    f"accelerator must end within {timeout_s:g} s, and did not: "
-                    f"{self._counted(status)}; load the overlay again"
-                )
-            time.sleep(POLL_S)
+
+    def _status(self) -> int:
+        status = self.get("status")
+        if status & STATUS["error"]:
+            names = {code: name for name, code in ERRORS.items()}
+            code = status >> 8 & 15
+            raise AcceleratorError(
+                f"accelerator reports an error of kind '{names.get(code, code)}': "
+                f"{self._counted(status)}; load the overlay again"
+            )
+        return status
+
+    def _late(self, timeout_s: float, status: int) -> AcceleratorError:
+        return AcceleratorError(
+            f"accelerator must end within {timeout_s:g} s, and did not: "
+            f"{self._counted(status)}; load the overlay again"
+        )
 
     def _counted(self, status: int) -> str:
         counters = ", ".join(f"{name} {value}" for name, value in self.counters().items())
@@ -315,6 +361,35 @@ class Network:
             ValueError: an input is missing, or not of its type and shape; or it was closed.
             AcceleratorError: the accelerator did not end, or reported an error.
         """
+        address = self._feed(feeds)
+        self.accelerator.execute(address, self.count, timeout_s)
+        return self._taken(address)
+
+    async def run_async(
+        self, feeds: Mapping[str, np.ndarray], *, timeout_s: float = 10.0
+    ) -> Run:
+        """`run` that leaves the processor to others until the accelerator's interrupt.
+
+        pynq hears of interrupts in the event loop in which the accelerator was first used after
+        the overlay was loaded, and in no other: a notebook has one loop; elsewhere take
+        `asyncio.get_event_loop().run_until_complete`, not `asyncio.run`. If this is cancelled, the
+        accelerator runs on. After a timeout make a new `pynq.Overlay`, and call `run` until the
+        process ends: pynq keeps the wait that was given up, which takes the next interrupt.
+
+        Args:
+            feeds: an array for every input, of its type and shape.
+            timeout_s: seconds after which the accelerator is given up.
+
+        Raises:
+            ValueError: as `run`.
+            AcceleratorError: as `run`, or there is no interrupt, or it did not come.
+        """
+        address = self._feed(feeds)
+        await self.accelerator.execute_async(address, self.count, timeout_s)
+        return self._taken(address)
+
+    def _feed(self, feeds: Mapping[str, np.ndarray]) -> int:
+        """Puts the inputs in their places, and gives the address of the list."""
         if self._buffer is None:
             raise ValueError("network must be open to run, and is closed; load it again")
         for value in self.inputs:
@@ -329,7 +404,10 @@ class Network:
             part.flush()
         address = self._base + self._list
         _IN_USE[address] = self._buffer
-        self.accelerator.execute(address, self.count, timeout_s)
+        return address
+
+    def _taken(self, address: int) -> Run:
+        """Outputs and counters of a run that has ended."""
         del _IN_USE[address]
         spans = [_span(value["places"][0]) for value in self.outputs]
         for part in self._parts(spans):

@@ -1,20 +1,22 @@
 """What pynq reads beside a bitstream: the block design as Vivado's hardware handoff (.hwh) has it.
 
-Only what pynq's parsers ask for: a processor with one clock, one accelerator, its registers and
-their addresses. It describes simulated boards; a bitstream's own comes from Vivado.
+Only what pynq's parsers ask for: a processor with one clock, one accelerator, an interrupt
+controller, their registers, addresses and interrupts. It describes simulated boards; a bitstream's
+own comes from Vivado.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from xml.etree import ElementTree
 
 from joulecut.hw.regs import REGISTERS, VLNV
-from joulecut.targets.fpga.processors import Processor
+from joulecut.targets.fpga.processors import RANGE_BYTES, Processor
 
 INSTANCE = "jc_core_0"
-REGISTERS_BYTES = 0x1_0000  # of the address range, as Vivado assigns; 128 of them are registers
+CONTROLLER = "axi_intc_0"
 _BUS = "xilinx.com:interface:aximm:1.0"
 _ACCESS = {"ro": "read-only", "rw": "read-write", "w1": "write-only"}
 
@@ -35,6 +37,12 @@ def handoff(processor: Processor, clock_mhz: int) -> str:
     modules = ElementTree.SubElement(system, "MODULES")
     _processor(modules, processor, clock_mhz)
     _accelerator(modules)
+    controller = _module(modules, CONTROLLER, "xilinx.com:ip:axi_intc:4.1", "PERIPHERAL")
+    ElementTree.SubElement(controller, "PARAMETERS")
+    _ports(
+        controller, {"intr": (INSTANCE, "irq"), "irq": (processor.cell, processor.interrupt)}
+    )
+    _bus(controller, "s_axi", "SLAVE")
     ElementTree.indent(system)
     return ElementTree.tostring(system, encoding="unicode", xml_declaration=True) + "\n"
 
@@ -78,22 +86,28 @@ def _processor(modules: ElementTree.Element, processor: Processor, mhz: int) -> 
     table = ElementTree.SubElement(module, "PARAMETERS")
     for name, value in parameters.items():
         ElementTree.SubElement(table, "PARAMETER", NAME=name, VALUE=str(value))
+    _ports(module, {processor.interrupt: (CONTROLLER, "irq")})
     _bus(module, processor.bus, "MASTER")
-    ElementTree.SubElement(
-        ElementTree.SubElement(module, "MEMORYMAP"),
-        "MEMRANGE",
-        ADDRESSBLOCK="reg0",
-        BASENAME="C_BASEADDR",
-        BASEVALUE=f"0x{processor.registers_at:08X}",
-        HIGHNAME="C_HIGHADDR",
-        HIGHVALUE=f"0x{processor.registers_at + REGISTERS_BYTES - 1:08X}",
-        INSTANCE=INSTANCE,
-        IS_DATA="TRUE",
-        IS_INSTRUCTION="TRUE",
-        MASTERBUSINTERFACE=processor.bus,
-        MEMTYPE="REGISTER",
-        SLAVEBUSINTERFACE="s_axi",
-    )
+    memory = ElementTree.SubElement(module, "MEMORYMAP")
+    for instance, block, begin in (
+        (INSTANCE, "reg0", processor.registers_at),
+        (CONTROLLER, "Reg", processor.controller_at),
+    ):
+        ElementTree.SubElement(
+            memory,
+            "MEMRANGE",
+            ADDRESSBLOCK=block,
+            BASENAME="C_BASEADDR",
+            BASEVALUE=f"0x{begin:08X}",
+            HIGHNAME="C_HIGHADDR",
+            HIGHVALUE=f"0x{begin + RANGE_BYTES - 1:08X}",
+            INSTANCE=instance,
+            IS_DATA="TRUE",
+            IS_INSTRUCTION="TRUE",
+            MASTERBUSINTERFACE=processor.bus,
+            MEMTYPE="REGISTER",
+            SLAVEBUSINTERFACE="s_axi",
+        )
 
 
 def _accelerator(modules: ElementTree.Element) -> None:
@@ -119,6 +133,7 @@ def _accelerator(modules: ElementTree.Element) -> None:
         }.items():
             ElementTree.SubElement(entry, "PROPERTY", NAME=name, VALUE=value)
     ElementTree.SubElement(module, "PARAMETERS")
+    _ports(module, {"irq": (CONTROLLER, "intr")})
     _bus(module, "s_axi", "SLAVE")
 
 
@@ -138,6 +153,21 @@ def _module(
         MODTYPE=name,
         VLNV=vlnv,
     )
+
+
+def _ports(module: ElementTree.Element, connections: Mapping[str, tuple[str, str]]) -> None:
+    """The interrupts of a module, and the module and port that each is connected to."""
+    ports = ElementTree.SubElement(module, "PORTS")
+    for name, (instance, port) in connections.items():
+        entry = ElementTree.SubElement(
+            ports, "PORT", DIR="O" if name == "irq" else "I", NAME=name, SIGIS="INTERRUPT"
+        )
+        ElementTree.SubElement(
+            ElementTree.SubElement(entry, "CONNECTIONS"),
+            "CONNECTION",
+            INSTANCE=instance,
+            PORT=port,
+        )
 
 
 def _bus(module: ElementTree.Element, name: str, kind: str) -> None:

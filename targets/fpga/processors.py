@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+RANGE_BYTES = 0x1_0000  # of a core's addresses, as the scripts for Vivado assign them
+
 
 @dataclass(frozen=True)
 class Processor:
@@ -22,6 +24,9 @@ class Processor:
         vlnv: of its IP core.
         bus: through which it reaches the accelerator's registers.
         registers_at: physical address of those.
+        controller_at: and of the interrupt controller's.
+        interrupt: input that the controller is connected to.
+        interrupt_number: of that, as Linux counts.
         clock_mhz: of the PLL that the logic's clocks come from.
         parameters: of the IP core that do not depend on the clock.
         clock_parameters: of one of the logic's four clocks, by what they hold: "enable", "mhz",
@@ -38,6 +43,9 @@ class Processor:
     vlnv: str
     bus: str
     registers_at: int
+    controller_at: int
+    interrupt: str
+    interrupt_number: int
     clock_mhz: int
     parameters: Mapping[str, int]
     clock_parameters: Mapping[str, str]
@@ -53,6 +61,9 @@ ZYNQ = Processor(
     vlnv="xilinx.com:ip:processing_system7:5.5",
     bus="M_AXI_GP0",
     registers_at=0x43C0_0000,
+    controller_at=0x4180_0000,
+    interrupt="IRQ_F2P",
+    interrupt_number=61,
     clock_mhz=1000,
     parameters={},
     clock_parameters={
@@ -81,6 +92,9 @@ ZYNQ_ULTRASCALE = Processor(
     vlnv="xilinx.com:ip:zynq_ultra_ps_e:3.5",
     bus="M_AXI_HPM0_FPD",
     registers_at=0xA000_0000,
+    controller_at=0xA001_0000,
+    interrupt="pl_ps_irq0",
+    interrupt_number=121,
     clock_mhz=1500,
     parameters={
         "C_MAXIGP0_DATA_WIDTH": 128,

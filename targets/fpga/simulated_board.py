@@ -9,13 +9,15 @@ where pynq has an environment of its own.
 from __future__ import annotations
 
 import ctypes
+import threading
 from pathlib import Path
 
 import numpy as np
 
 from joulecut.hw.config import MacArrayConfig
 from joulecut.hw.simulator import OFFSETS, Simulator
-from joulecut.targets.fpga.processors import ZYNQ, Processor
+from joulecut.targets.fpga.processors import RANGE_BYTES, ZYNQ, Processor
+from joulecut.targets.fpga.simulated_interrupts import InterruptController
 
 POISON = 0xA5
 _PAGE = 4096
@@ -25,6 +27,8 @@ _NAMES = {offset: name for name, offset in OFFSETS.items()}
 
 class SimulatedBoard:
     """Programmable logic with one accelerator, the memory that it sees, and the processor's clocks.
+
+    One thread at a time reaches the logic.
 
     Args:
         config: of the accelerator.
@@ -56,6 +60,8 @@ class SimulatedBoard:
         self.poll_cycles = poll_cycles
         self.buffers: dict[int, int] = {}
         self.system = dict(processor.registers)
+        self._controller = InterruptController()
+        self._lock = threading.RLock()
 
     def close(self) -> None:
         """Ends the simulation."""
@@ -69,12 +75,16 @@ class SimulatedBoard:
         Raises:
             ValueError: there is none.
         """
-        if address in self.system:
-            return self.system[address]
-        name = self._register(address)
-        if name == "status":
-            self.simulator.advance(self.poll_cycles)
-        return self.simulator.read(name)
+        with self._lock:
+            if address in self.system:
+                return self.system[address]
+            if self._is_controller(address):
+                self._interrupt(1)
+                return self._controller.read(address - self.processor.controller_at)
+            name = self._register(address)
+            if name == "status":
+                self.simulator.advance(self.poll_cycles)
+            return self.simulator.read(name)
 
     def write(self, address: int, value: int) -> None:
         """Writes the register at a physical address.
@@ -82,10 +92,35 @@ class SimulatedBoard:
         Raises:
             ValueError: there is none.
         """
-        if address in self.system:
-            self.system[address] = value
-        else:
-            self.simulator.write(self._register(address), value)
+        with self._lock:
+            if address in self.system:
+                self.system[address] = value
+            elif self._is_controller(address):
+                self._controller.write(address - self.processor.controller_at, value)
+                self._interrupt(1)  # it looks at its input all the time
+            else:
+                self.simulator.write(self._register(address), value)
+
+    def step(self) -> bool:
+        """Lets `poll_cycles` pass, or fewer until the interrupt reaches the processor: whether so.
+
+        Raises:
+            SimulationError: a rule of AXI is broken.
+        """
+        with self._lock:
+            return self._interrupt(self.poll_cycles)
+
+    def reset(self) -> None:
+        """Resets the logic, as loading a bitstream does."""
+        with self._lock:
+            self.simulator.reset()
+            self._controller = InterruptController()
+
+    def _interrupt(self, cycles: int) -> bool:
+        return self._controller.output(self.simulator.advance(cycles))
+
+    def _is_controller(self, address: int) -> bool:
+        return 0 <= address - self.processor.controller_at < RANGE_BYTES
 
     def _register(self, address: int) -> str:
         name = _NAMES.get(address - self.processor.registers_at)

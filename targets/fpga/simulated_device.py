@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pynq.interrupt
 from pynq.buffer import PynqBuffer
 from pynq.pl_server.device import Device
 from pynqmetadata.frontends import Metadata
 from pynqmetadata.models.zynq_proc_sys_core import ZynqProcSysCore
 
 from joulecut.targets.fpga.simulated_board import SimulatedBoard
+from joulecut.targets.fpga.simulated_interrupts import SimulatedUio
 
 # TODO(pynq > 4.0.0): remove once pynq reads the clocks of Zynq-7000 again. pynq 4.0.0 with
 # pynqmetadata 0.2.0 asks for this name, which that processor's class does not give, and ends every
@@ -27,7 +29,9 @@ if "clk_freq_param_name" not in vars(ZynqProcSysCore):
 
 
 class SimulatedDevice(Device):
-    """A board of simulated logic and memory.
+    """A board of simulated logic and memory; pynq's active device from then on, as a board's is.
+
+    Interrupts come through a file that pynq finds instead of /dev/uio0; they need `close` at the end.
 
     Args:
         board: logic and memory.
@@ -39,6 +43,17 @@ class SimulatedDevice(Device):
         self.name = self.tag
         self.arch = board.processor.arch
         self.capabilities = {"REGISTER_RW": True}
+        self._uio = SimulatedUio(board.step)
+        pynq.interrupt.get_uio_irq = self._uio_of
+        Device.active_device = self
+
+    def close(self) -> None:
+        """Ends the simulation."""
+        self._uio.close()
+        self.board.close()
+
+    def _uio_of(self, number: int) -> str | None:
+        return self._uio.path if number == self.board.processor.interrupt_number else None
 
     def get_bitfile_metadata(self, bitfile_name: str, partial: bool = False) -> Any:
         """What the .hwh beside the bitstream says."""
@@ -51,7 +66,7 @@ class SimulatedDevice(Device):
 
     def download(self, bitstream: Any, _parser: Any = None) -> None:
         """Resets the logic, as loading a bitstream does; what the file holds does not matter."""
-        self.board.simulator.reset()
+        self.board.reset()
         bitstream.timestamp = self.timestamp = str(datetime.now())
         self.bitfile_name = bitstream.bitfile_name
 

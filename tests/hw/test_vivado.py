@@ -15,8 +15,8 @@ import pytest
 from joulecut.hw.config import CONFIGS, Z7020, ZU
 from joulecut.hw.regs import REGISTERS, VLNV
 from joulecut.hw.vivado import GENERATED, least_block_rams, tables
-from joulecut.targets.fpga.handoff import INSTANCE, REGISTERS_BYTES
-from joulecut.targets.fpga.processors import ZYNQ, ZYNQ_ULTRASCALE, Processor
+from joulecut.targets.fpga.handoff import INSTANCE
+from joulecut.targets.fpga.processors import RANGE_BYTES, ZYNQ, ZYNQ_ULTRASCALE, Processor
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
@@ -171,17 +171,38 @@ def test_buses_have_a_clock_a_reset_and_an_address(dry: Dry) -> None:
     ]
     assert associated[3][:4] == ["-clock", "aclk", "-reset", "aresetn"]
     assigned = dry.of("assign_bd_address")
-    assert len(assigned) == 3
-    assert assigned[0][-1] == f"{INSTANCE}/s_axi/reg0"
-    assert {words[5] for words in assigned[1:]} == {f"{INSTANCE}/m_axi", f"{INSTANCE}/d_axi"}
-    assert all(words[1] == "0x00000000" for words in assigned[1:])
-    assert len({words[-1] for words in assigned}) == 3
+    assert [words[-1] for words in assigned[:2]] == [
+        f"{INSTANCE}/s_axi/reg0",
+        "axi_intc_0/S_AXI/Reg",
+    ]
+    assert {words[5] for words in assigned[2:]} == {f"{INSTANCE}/m_axi", f"{INSTANCE}/d_axi"}
+    assert all(words[1] == "0x00000000" for words in assigned[2:])
+    assert len({words[-1] for words in assigned}) == len(assigned) == 4
     joined = {pin for pair in dry.of("connect_bd_intf_net") for pin in pair}
     assert {f"{INSTANCE}/{bus}" for bus in BUSES} <= joined
     nets = [pin for pair in dry.of("connect_bd_net") for pin in pair]
     crossings = [words[-1] for words in dry.of("create_bd_cell") if "smartconnect" in words[3]]
     for cell in (*crossings, INSTANCE):
         assert nets.count(f"{cell}/aclk") == nets.count(f"{cell}/aresetn") == 1
+
+
+def test_the_interrupt_goes_through_a_controller(dry: Dry) -> None:
+    nets = dry.of("connect_bd_net")
+    assert [f"{INSTANCE}/irq", "axi_intc_0/intr"] in nets
+    (to,) = (pins[1] for pins in nets if pins[0] == "axi_intc_0/irq")
+    assert to in {f"{each.cell}/{each.interrupt}" for each in PROCESSORS.values()}
+    values = {(words[0], words[-1]): words[1] for words in dry.of("set_property")}
+    assert values["CONFIG.C_IRQ_CONNECTION", "axi_intc_0"] == "1"
+    joined = dry.of("connect_bd_intf_net")
+    for bus, slave in (("M00", f"{INSTANCE}/s_axi"), ("M01", "axi_intc_0/s_axi")):
+        assert [f"registers_0/{bus}_AXI", slave] in joined
+    ways = {words[-1]: words[1] for words in dry.of("set_property") if "NUM_MI" in words[1]}
+    assert ways == {
+        f"{bus}_0": f"CONFIG.NUM_SI 1 CONFIG.NUM_MI {slaves}"
+        for bus, slaves in {"registers": 2, "m_axi": 1, "d_axi": 1}.items()
+    }
+    for pin in ("aclk", "aresetn"):
+        assert [pins for pins in nets if f"axi_intc_0/s_axi_{pin}" in pins]
 
 
 @pytest.mark.parametrize(("board", "processor"), PROCESSORS.items())
@@ -191,10 +212,16 @@ def test_simulated_boards_have_the_processor_of_the_design(
     done = dry_run(tmp_path, board)
     vlnv, _ = processor.vlnv.rsplit(":", 1)  # Vivado chooses the version
     assert ["-type", "ip", "-vlnv", vlnv, processor.cell] in done.of("create_bd_cell")
-    _, offset, _, size, _, space, _ = done.of("assign_bd_address")[0]
-    assert int(offset, 16) == processor.registers_at
-    assert size == f"{REGISTERS_BYTES >> 10}K"
-    assert space.startswith(f"{processor.cell}/")
+    places = done.of("assign_bd_address")[:2]
+    assert [int(words[1], 16) for words in places] == [
+        processor.registers_at,
+        processor.controller_at,
+    ]
+    assert {words[3] for words in places} == {f"{RANGE_BYTES >> 10}K"}
+    assert all(words[5].startswith(f"{processor.cell}/") for words in places)
+    assert ["axi_intc_0/irq", f"{processor.cell}/{processor.interrupt}"] in done.of(
+        "connect_bd_net"
+    )
     joined = {pin for pair in done.of("connect_bd_intf_net") for pin in pair}
     assert f"{processor.cell}/{processor.bus}" in joined
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import asyncio
 import gc
 import importlib.util
 import json
@@ -343,6 +344,138 @@ def test_without_a_flush_of_the_descriptors_an_error_is_reported(
         network.run(integers(graph), timeout_s=LONG_S)
 
 
+# Runs that wait for the interrupt
+
+
+@pytest.fixture
+def interrupt(accelerator: Any) -> pynq_stand_in.Interrupt:
+    accelerator.device.poll_cycles = 500
+    accelerator.irq = pynq_stand_in.Interrupt(accelerator.device)
+    return accelerator.irq
+
+
+def test_an_interrupt_ends_a_run_while_others_go_on(
+    graph: Graph,
+    program: Program,
+    folder: Path,
+    accelerator: Any,
+    interrupt: pynq_stand_in.Interrupt,
+) -> None:
+    turns: list[int] = []
+
+    async def others() -> None:
+        while True:
+            turns.append(interrupt.number)
+            await asyncio.sleep(0)
+
+    async def run(network: Any) -> None:
+        going = asyncio.create_task(others())
+        for seed in (0, 1, 0):
+            feeds = integers(graph, seed)
+            outputs, counters = await network.run_async(feeds, timeout_s=LONG_S)
+            check(outputs, expected(graph, program, feeds))
+            assert counters == vars(program.counts())
+            assert accelerator.get("interrupt") == accelerator.get("interrupt_enable") == 0
+        going.cancel()
+
+    with accelerator.load(folder) as network:
+        asyncio.run(run(network))
+    # The controller has kept the first interrupt, which was up when it was acknowledged.
+    assert interrupt.number == 5
+    assert min(turns.count(number) for number in (0, 2, 4)) > 3
+
+
+def test_a_run_by_polling_leaves_no_interrupt_to_the_next(
+    graph: Graph, folder: Path, accelerator: Any, interrupt: pynq_stand_in.Interrupt
+) -> None:
+    with accelerator.load(folder) as network:
+        network.run(integers(graph), timeout_s=LONG_S)
+        assert accelerator.get("interrupt") == 1
+        asyncio.run(network.run_async(integers(graph), timeout_s=LONG_S))
+    assert interrupt.number == 1
+
+
+class Remote:
+    """What PYNQ.remote has for an interrupt."""
+
+    def wait(self) -> None:
+        raise RuntimeError
+
+
+@pytest.mark.parametrize("irq", [None, Remote()])
+def test_without_an_interrupt_nothing_is_started(
+    graph: Graph, folder: Path, driver: Any, accelerator: Any, irq: object
+) -> None:
+    accelerator.irq = irq
+    message = (
+        r"interrupt \(irq\) of the accelerator must reach the processor .* call run, which"
+    )
+    with (
+        accelerator.load(folder) as network,
+        pytest.raises(driver.AcceleratorError, match=message),
+    ):
+        asyncio.run(network.run_async(integers(graph)))
+    assert accelerator.device.simulator.read("count") == 0
+
+
+def test_a_stalled_core_times_out_without_polling(
+    graph: Graph,
+    program: Program,
+    tmp_path: Path,
+    driver: Any,
+    accelerator: Any,
+    interrupt: pynq_stand_in.Interrupt,
+) -> None:
+    first, *rest = program.descriptors
+    stalled = replace(first, waits=Waits(load=500))
+    write_program(replace(program, descriptors=(stalled, *rest)), tmp_path / "stalled")
+    network = accelerator.load(tmp_path / "stalled")
+    with pytest.raises(driver.AcceleratorError) as raised:
+        asyncio.run(network.run_async(integers(graph), timeout_s=0.05))
+    message = str(raised.value)
+    assert "accelerator must end within 0.05 s, and did not: status 0x00000001, " in message
+    for name in vars(program.counts()):
+        assert f"{name} " in message
+    assert interrupt.number == accelerator.get("interrupt_enable") == 0
+    with pytest.raises(driver.AcceleratorError, match="idle before a run, and is still busy"):
+        asyncio.run(network.run_async(integers(graph)))
+
+
+def test_an_error_of_the_core_interrupts_as_well(
+    graph: Graph,
+    folder: Path,
+    driver: Any,
+    accelerator: Any,
+    interrupt: pynq_stand_in.Interrupt,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(pynq_stand_in.Buffer, "flush", never)
+        network = accelerator.load(folder)
+    with pytest.raises(driver.AcceleratorError, match="reports an error of kind 'opcode'"):
+        asyncio.run(network.run_async(integers(graph), timeout_s=LONG_S))
+    assert interrupt.number == 1
+
+
+def test_an_interrupt_that_does_not_come_is_told_from_a_stall(
+    graph: Graph, folder: Path, driver: Any, accelerator: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Deaf:
+        async def wait(self) -> None:
+            await asyncio.Event().wait()
+
+    accelerator.irq = Deaf()
+    monkeypatch.setattr(accelerator.device, "poll_cycles", 100_000)
+    message = (
+        r"interrupt must come within 0\.05 s, and did not, though the accelerator has ended"
+    )
+    with (
+        accelerator.load(folder) as network,
+        pytest.raises(driver.AcceleratorError, match=message),
+    ):
+        asyncio.run(network.run_async(integers(graph), timeout_s=0.05))
+
+
 # Refusals
 
 
@@ -443,7 +576,7 @@ def test_after_a_stall_and_a_reset_the_next_run_is_right(
     del network
     gc.collect()
     assert len(board.buffers) == number == 1  # the accelerator may still write there
-    board.simulator.reset()  # as loading the overlay again does
+    board.reset()  # as loading the overlay again does
     feeds = integers(graph, 2)
     with accelerator.load(folder) as network:
         check(network.run(feeds, timeout_s=LONG_S).outputs, expected(graph, program, feeds))

@@ -44,7 +44,11 @@ def test_the_driver_under_pynq(release: str, board: str, tmp_path: Path) -> None
     case = written(board, tmp_path)
     library = simulation_library(BOARDS[board].config)
     run(release, tmp_path, [board, str(library)])
-    check(case, said(release, board, tmp_path), tmp_path)
+    found = said(release, board, tmp_path)
+    check(case, found, tmp_path)
+    assert is_right(case, tmp_path, "interrupted", 1)
+    assert len(found["counters"]) == 9
+    assert "must end within 0.05 s, and did not: status 0x00000001" in found["stalled_async"]
 
 
 @pytest.mark.parametrize("release", STEPS)
@@ -60,6 +64,8 @@ def test_the_driver_over_pynq_remote(release: str, tmp_path: Path) -> None:
     found = said(release, board, tmp_path)
     check(case, found, tmp_path)
     assert found["device"] == "RemoteDevice"
+    assert "must reach the processor" in found["remote_async"]
+    assert "as always over PYNQ.remote; call run" in found["remote_async"]
     assert not is_right(case, tmp_path, "sent", 1)
     assert found["register"] == (
         "INVALID_ARGUMENT: 0xA0000080 is no register of the simulated board"

@@ -1,0 +1,3 @@
+from collections.abc import Callable
+
+get_uio_irq: Callable[[int], str | None]
