@@ -21,7 +21,7 @@ _BUS = "xilinx.com:interface:aximm:1.0"
 _ACCESS = {"ro": "read-only", "rw": "read-write", "w1": "write-only"}
 
 
-def handoff(processor: Processor, clock_mhz: int) -> str:
+def handoff(processor: Processor, clock_mhz: float) -> str:
     """The .hwh of a design with one accelerator.
 
     Args:
@@ -47,7 +47,7 @@ def handoff(processor: Processor, clock_mhz: int) -> str:
     return ElementTree.tostring(system, encoding="unicode", xml_declaration=True) + "\n"
 
 
-def write_bitstream(folder: Path, processor: Processor, clock_mhz: int) -> Path:
+def write_bitstream(folder: Path, processor: Processor, clock_mhz: float) -> Path:
     """joulecut.bit and its joulecut.hwh; returns the .bit.
 
     The .bit has a header that pynq can read, and no logic: a hash of the .hwh, since pynq takes
@@ -69,14 +69,14 @@ def write_bitstream(folder: Path, processor: Processor, clock_mhz: int) -> Path:
     return bitstream
 
 
-def _processor(modules: ElementTree.Element, processor: Processor, mhz: int) -> None:
+def _processor(modules: ElementTree.Element, processor: Processor, mhz: float) -> None:
     parameters: dict[str, object] = dict(processor.parameters)
     for i in range(4):
         values = {
             "enable": int(i == 0),
             "mhz": mhz,
             "source": processor.source,
-            "divisor0": processor.clock_mhz // mhz,
+            "divisor0": round(processor.clock_mhz / mhz),
             "divisor1": 1,
         }
         parameters |= {

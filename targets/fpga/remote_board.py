@@ -133,7 +133,7 @@ def main() -> None:
     config, processor = CONFIGS[asked.configuration], ZYNQ_ULTRASCALE
     if asked.bitstream:
         divisor = math.ceil(processor.clock_mhz * 1e6 / config.clock_hz)
-        write_bitstream(asked.bitstream, processor, processor.clock_mhz // divisor)
+        write_bitstream(asked.bitstream, processor, processor.clock_mhz / divisor)
     board = SimulatedBoard(config, processor=processor, library=asked.library)
     server = serve(BoardServices(board), f"{asked.address}:{PORT}")
     print(f"listening at {asked.address}:{PORT}", flush=True)
