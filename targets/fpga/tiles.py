@@ -110,11 +110,16 @@ class _Plan:
 
         steps: list[Step] = []
         held: dict[str, tuple[object, list[Room]]] = {}
+        loaded: set[tuple[int, int]] = set()  # groups, as long as all of them stay
         for spot, group in order:
             loads: list[PlannedLoad] = []
             some = whole or group
             if held.get("weights", (None,))[0] != some:
-                held["weights"] = some, self._take_weights(some, loads)
+                held["weights"] = some, self._weight_rooms(some[1])
+                loaded.clear()
+            if group not in loaded:
+                self._load_weights(group, group[0] - some[0], held["weights"][1], loads)
+                loaded.add(group)
             key = (spot, group) if self.by_group else spot
             if held.get("inputs", (None,))[0] != key:
                 held["inputs"] = key, [self._take_inputs(spot, group, loads)]
@@ -127,14 +132,20 @@ class _Plan:
             self.number += 1
         return steps
 
-    def _take_weights(self, group: tuple[int, int], loads: list[PlannedLoad]) -> list[Room]:
-        """Loads of weights and parameters; their rooms, the weights' first."""
+    def _weight_rooms(self, tiles: int) -> list[Room]:
+        """Rooms for the weights, if there are any, and the parameters of some tiles."""
+        words = weight_words(self.config, self.work, tiles)
+        weights = [self.memories.weights.take(words)] if words else []
+        return [*weights, self.memories.parameters.take(tiles * self.config.rows)]
+
+    def _load_weights(
+        self, group: tuple[int, int], skipped: int, rooms: list[Room], loads: list[PlannedLoad]
+    ) -> None:
+        """Loads of a group's weights and parameters, `skipped` tiles into their rooms."""
         at, tiles = group
         config, work = self.config, self.work
-        rooms: list[Room] = []
-        words = weight_words(config, work, tiles)
-        if words:
-            room = self.memories.weights.take(words)
+        *weights, parameters = rooms
+        for room in weights:
             load = Load(
                 memory=Memory.WEIGHTS,
                 address=work.weights + at * self.passes * config.tile_bytes,
@@ -142,19 +153,16 @@ class _Plan:
                 planes=tiles
                 * self.passes,  # all tiles as one row are too many beats for a field
                 plane_stride=config.tile_bytes,
-                word=room.word,
+                word=room.word + skipped * self.passes * config.rows,
             )
             loads.append(PlannedLoad(load, room))
-            rooms.append(room)
-        room = self.memories.parameters.take(tiles * config.rows)
         load = Load(
             memory=Memory.PARAMETERS,
             address=work.parameters + at * config.rows * BEAT_BYTES,
             row_beats=tiles * config.rows,
-            word=room.word // self.lanes,
+            word=(parameters.word + skipped * config.rows) // self.lanes,
         )
-        loads.append(PlannedLoad(load, room))
-        return [*rooms, room]
+        loads.append(PlannedLoad(load, parameters))
 
     def _take_inputs(
         self,

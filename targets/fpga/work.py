@@ -5,6 +5,7 @@ Which sizes are best is estimated from what bounds a step: products, requantizat
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import product
@@ -17,6 +18,7 @@ from joulecut.hw.model import packed_lanes
 from joulecut.targets.fpga.tensors import PackedTensor, Tensor
 
 _FEED = 2  # cycles that a pass takes beyond the rows of its weights, at least
+_NEARLY = 1.005  # of the fewest cycles
 _STEP = 40  # cycles between two computations: descriptors, the first weights
 _LATENCY = 40  # of the bus, about
 
@@ -143,18 +145,17 @@ class Tiling:
 
 
 def best_tiling(config: MacArrayConfig, work: Work) -> Tiling:
-    """The tiling with the fewest cycles by estimate.
+    """The tiling that loads least of those with nearly the fewest cycles, by estimate.
 
     Raises:
         TilingError: none fits.
     """
-    found = [
-        (estimate(config, work, tiling), -tiling.rows, -tiling.tiles, tiling)
-        for tiling in tilings(config, work)
-    ]
+    found = {tiling: estimate(config, work, tiling) for tiling in tilings(config, work)}
     if not found:
         raise TilingError(_why(config, work))
-    return min(found, key=lambda entry: entry[:3])[3]
+    most = _NEARLY * min(cycles for cycles, _ in found.values())
+    near = [tiling for tiling, (cycles, _) in found.items() if cycles <= most]
+    return min(near, key=lambda tiling: (found[tiling][::-1], -tiling.rows, -tiling.tiles))
 
 
 def tilings(config: MacArrayConfig, work: Work) -> Iterator[Tiling]:
@@ -212,18 +213,10 @@ def weight_words(config: MacArrayConfig, work: Work, tiles: int) -> int:
     return tiles * work.passes(config) * config.rows
 
 
-def estimate(config: MacArrayConfig, work: Work, tiling: Tiling) -> float:
-    """Cycles of a layer, about; docs/accelerator.md has the exact ones."""
+def estimate(config: MacArrayConfig, work: Work, tiling: Tiling) -> tuple[float, float]:
+    """Cycles of a layer, and beats that it loads, about; docs/accelerator.md has the exact ones."""
     y = work.output
     count = work.output_tiles(config)
-    pixels = tiling.rows * tiling.columns
-    strips = -(-pixels // config.strip)
-    strip = -(-pixels // strips)
-    multiplies = work.operation is Operation.MULTIPLY
-    period = max(strip, config.rows + _FEED) if multiplies else strip
-    sums = work.passes(config) * period
-    drain = strip * config.rows / config.lanes
-    compute = tiling.tiles * strips * max(sums, drain) + _STEP
     x_beats = _input_words(config, work, tiling) * config.columns / BEAT_BYTES
     w_beats = weight_words(config, work, tiling.tiles) * config.columns / BEAT_BYTES
     w_beats += tiling.tiles * config.rows
@@ -236,9 +229,34 @@ def estimate(config: MacArrayConfig, work: Work, tiling: Tiling) -> float:
         resident = weight_words(config, work, count) <= config.weight_words
         loads = spots * x_beats * (groups if by_group else 1)
         loads += groups * w_beats * (1 if resident or groups == 1 else spots)
-    steps = spots * groups
-    stores = pixels * tiling.tiles * config.rows / BEAT_BYTES * 17 / 16
-    return x_beats + w_beats + _LATENCY + steps * max(compute, loads / steps, stores) + stores
+    per_step, stores, cycles = loads / (spots * groups), 0.0, 0.0
+    for pixels, number in _sizes(y, tiling).items():
+        stores = pixels * tiling.tiles * config.rows / BEAT_BYTES * 17 / 16
+        compute = tiling.tiles * _sum_cycles(config, work, pixels) + _STEP
+        cycles += number * groups * max(compute, per_step, stores)
+    return x_beats + w_beats + _LATENCY + cycles + stores, loads
+
+
+def _sizes(y: Tensor, tiling: Tiling) -> Counter[int]:
+    """Pixels of the tiles that an output is cut into, the last one last, and how many have them."""
+    sizes = Counter[int]()
+    for row in range(0, y.height, tiling.rows):
+        for column in range(0, y.width, tiling.columns):
+            height, width = (
+                min(tiling.rows, y.height - row),
+                min(tiling.columns, y.width - column),
+            )
+            sizes[height * width] += 1
+    return sizes
+
+
+def _sum_cycles(config: MacArrayConfig, work: Work, pixels: int) -> float:
+    """Cycles of a tile's pixels for one tile of output channels."""
+    strips = -(-pixels // config.strip)
+    strip = -(-pixels // strips)
+    multiplies = work.operation is Operation.MULTIPLY
+    period = max(strip, config.rows + _FEED) if multiplies else strip
+    return strips * max(work.passes(config) * period, strip * config.rows / config.lanes)
 
 
 def _why(config: MacArrayConfig, work: Work) -> str:

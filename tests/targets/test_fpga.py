@@ -166,7 +166,7 @@ def product(
 
 
 def test_more_weights_than_a_field_counts_beats() -> None:
-    program = program_of(product(512, 128, (3, 3), (3, 3)), ZU)
+    program = program_of(product(2048, 64, (3, 3), (3, 3)), ZU)
     beats = [d.beats for d in program.descriptors if isinstance(d, Load)]
     assert max(beats) > 1 << 16
     assert tuple(unpack(pack(program.descriptors))) == program.descriptors
