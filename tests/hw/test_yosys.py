@@ -9,7 +9,9 @@ import pytest
 from rtl_design import REQUANTIZE, absent, require
 
 from joulecut.hw import yosys
+from joulecut.hw.config import Z7020
 from joulecut.hw.errors import RtlToolError
+from joulecut.hw.simulator import sources
 from joulecut.hw.yosys import Resources, synthesize
 
 MEMORY = """
@@ -45,6 +47,30 @@ def test_the_requantize_lane_stays_within_its_budget():
     assert found.srl <= 16
     assert found.ff <= 390
     assert 1 < found.delay_ns <= 6
+
+
+@pytest.mark.slow
+@pytest.mark.tool
+@pytest.mark.timeout(3600)
+def test_the_core_leaves_room_on_an_xc7z020():
+    """Shares of 220 DSP48E1, 140 RAMB36 and 53,200 LUT; then what it took when this was written.
+
+    By pyosys 0.70: 15,802 LUT, 1,024 LUTRAM, 222 SRL, 12,926 FF, 144 DSP48E1, 81 RAMB36,
+    8 RAMB18, 5.59 ns, in 6 minutes of a processor.
+    """
+    require("pyosys")
+    found = synthesize("jc_core", sources(), Z7020.parameters)
+    luts = found.lut + found.lutram + found.srl
+    blocks = found.ramb36 + found.ramb18 / 2
+    assert found.dsp48e1 <= 0.75 * 220
+    assert blocks <= 0.75 * 140
+    assert luts <= 0.35 * 53_200
+    assert 1 < found.delay_ns <= 6.5
+
+    assert (found.dsp48e1, found.ramb36, found.ramb18) == (144, 81, 8)
+    assert found.lutram == 1024
+    assert luts == pytest.approx(17_048, rel=0.03)  # ABC's result moves with the names of wires
+    assert found.ff == pytest.approx(12_926, rel=0.02)
 
 
 @pytest.mark.tool
