@@ -6,8 +6,9 @@ BIN := .venv/bin
 CODE := compiler kernels targets hw zoo joulecut/__init__.py joulecut/cli tests scripts setup.py
 
 .DEFAULT_GOAL := help
-.PHONY: help dev demo test test-all test-c test-pynq verify-kernels verify-cuts bench bench-codec
-.PHONY: bench-cpu bench-arm bench-quantize bench-accelerator arm-sysroot fuzz check format clean
+.PHONY: help dev demo test test-all test-c test-pynq rtl-slow verify-kernels verify-cuts bench
+.PHONY: bench-codec bench-cpu bench-arm bench-quantize bench-accelerator arm-sysroot fuzz check
+.PHONY: format clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -29,6 +30,9 @@ test-c: dev ## the C kernels alone, under the address and undefined-behaviour sa
 
 verify-kernels: dev ## a million outputs of every operator on every target, and the bench's networks: half an hour to two hours
 	@$(BIN)/python -m pytest -m slow -q tests/targets/test_random_layers.py tests/targets/test_bench_networks.py
+
+rtl-slow: dev ## a million outputs on every accelerator's RTL, VGG16, AXI rules, and what Yosys makes of the core: an hour or more
+	@$(BIN)/python -m pytest -m slow -q tests/hw tests/targets/test_fpga.py
 
 test-pynq: dev ## the board's driver under pynq 3.1.2 and 4.0.0, in environments of their own, on the simulated RTL
 	@$(BIN)/python -m pytest -q tests/targets/test_fpga_pynq.py

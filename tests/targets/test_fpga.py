@@ -13,6 +13,7 @@ from integer_graphs import NETWORKS
 from random_layers import OPERATORS, layers_of
 from residual_network import integers, residual
 from rtl_design import require
+from vgg16 import MACS, vgg16_convs
 
 from joulecut.compiler.cut import cuts
 from joulecut.compiler.errors import ConfigError, UnsupportedError
@@ -96,6 +97,21 @@ def test_a_residual_network_on_the_rtl(name: str) -> None:
     assert check(graph, program, machine, integers(graph)) > 20_000
     assert machine.counts == program.counts()
     check(graph, program, RtlMachine(config, seed=3), integers(graph, 1))
+
+
+@pytest.mark.slow
+@pytest.mark.tool
+@pytest.mark.timeout(7200)
+def test_vgg16_on_the_rtl() -> None:
+    """62 million cycles; every stored value and every counter."""
+    require("verilator")
+    graph = vgg16_convs()
+    program = program_of(graph, Z7020)
+    assert program.macs == MACS
+    machine = RtlMachine(Z7020)
+    assert check(graph, program, machine, integers(graph)) > 13_000_000
+    assert machine.counts == program.counts()
+    assert 0.95 < MACS / (machine.counts.cycles * Z7020.macs_per_cycle) < 1
 
 
 def joined(channels: tuple[int, ...]) -> Graph:
