@@ -111,7 +111,7 @@ def test_vgg16_on_the_rtl() -> None:
     machine = RtlMachine(Z7020)
     assert check(graph, program, machine, integers(graph)) > 13_000_000
     assert machine.counts == program.counts()
-    assert 0.95 < MACS / (machine.counts.cycles * Z7020.macs_per_cycle) < 1
+    assert 0.9 < MACS / (machine.counts.cycles * Z7020.macs_per_cycle) < 1
 
 
 def joined(channels: tuple[int, ...]) -> Graph:
