@@ -22,17 +22,19 @@ module jc_array #(
 );
   // An odd row keeps its weight less 1 where the even weight is negative: the two halves of the
   // multiplier's operand need no adder then.
-  logic [Columns*8-1:0] even_row_q, odd_row;
-  always_ff @(posedge clk_i) if (row_valid_i) even_row_q <= row_weights_i;
-  for (genvar c = 0; c < Columns; c++) begin : g_odd
-    assign odd_row[c*8 +: 8] = row_weights_i[c*8 +: 8] - {7'b0, even_row_q[c*8 + 7]};
-  end
-
+  logic [Columns*8-1:0] even_row_q;
   logic [Rows*Columns*8-1:0] next_q;
-  for (genvar r = 0; r < Rows; r++) begin : g_row
-    always_ff @(posedge clk_i) begin
-      if (row_valid_i && row_i == $clog2(Rows)'(r)) begin
-        next_q[r*Columns*8 +: Columns*8] <= (r % 2 == 1) ? odd_row : row_weights_i;
+  always_ff @(posedge clk_i) begin
+    if (row_valid_i) begin : enters
+      logic [Columns*8-1:0] odd_row;
+      for (int c = 0; c < Columns; c++) begin
+        odd_row[c*8 +: 8] = row_weights_i[c*8 +: 8] - {7'b0, even_row_q[c*8 + 7]};
+      end
+      even_row_q <= row_weights_i;
+      for (int r = 0; r < Rows; r++) begin
+        if (row_i == $clog2(Rows)'(r)) begin
+          next_q[r*Columns*8 +: Columns*8] <= (r % 2 == 1) ? odd_row : row_weights_i;
+        end
       end
     end
   end

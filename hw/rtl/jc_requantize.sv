@@ -47,9 +47,10 @@ module jc_requantize (
   always_ff @(posedge clk_i) valid_q <= {valid_q[jc_requantize_pkg::Latency-2:0], valid_i};
   assign valid_o = valid_q[jc_requantize_pkg::Latency-1];
 
-  // A stage from the sixth on rests where nothing valid enters it, its logic with it.
-  logic [jc_requantize_pkg::Latency:6] enter;
-  assign enter = valid_q[jc_requantize_pkg::Latency-2:4];
+  // A stage rests where nothing valid enters it, its logic with it. Registers that only pass
+  // something on do not, where they are shift registers or those of a DSP.
+  logic [jc_requantize_pkg::Latency:1] enter;
+  assign enter = {valid_q[jc_requantize_pkg::Latency-2:0], valid_i};
 
   logic unused_scale_signs;
   assign unused_scale_signs = scale_i[31] ^ addend_scale_i[31];
@@ -60,62 +61,82 @@ module jc_requantize (
   // bit: acc = n * 2^-shift, shift = {coarse, middle, fine}. What is below bit 7 is rounded off.
   // A shift above 6 leaves nothing there, so the rounding acts where |acc| > 2^24 and only there.
 
-  logic               acc_same_30_23, acc_same_22_15, acc_same_14_7;
-  logic        [ 1:0] coarse, coarse_q1;
+  logic        [ 1:0] coarse_q1;
   logic signed [31:0] n_q1;
-
-  assign acc_same_30_23 = acc_i[30:23] == {8{acc_i[31]}};
-  assign acc_same_22_15 = acc_i[22:15] == {8{acc_i[31]}};
-  assign acc_same_14_7  = acc_i[14:7]  == {8{acc_i[31]}};
-  assign coarse[1] = acc_same_30_23 & acc_same_22_15;
-  assign coarse[0] = acc_same_30_23 & (~acc_same_22_15 | acc_same_14_7);
+  logic        [ 7:0] exponent_q1;
 
   always_ff @(posedge clk_i) begin
-    coarse_q1 <= coarse;
-    n_q1      <= acc_i <<< {coarse, 3'b000};
+    exponent_q1 <= scale_i[30:23];
+    if (enter[1]) begin : stage_1
+      logic       same_30_23, same_22_15, same_14_7;
+      logic [1:0] coarse;
+
+      same_30_23 = acc_i[30:23] == {8{acc_i[31]}};
+      same_22_15 = acc_i[22:15] == {8{acc_i[31]}};
+      same_14_7  = acc_i[14:7]  == {8{acc_i[31]}};
+      coarse     = {same_30_23 & same_22_15, same_30_23 & (~same_22_15 | same_14_7)};
+
+      coarse_q1 <= coarse;
+      n_q1      <= acc_i <<< {coarse, 3'b000};
+    end
   end
 
-  logic               n_same_30_29, n_same_28_27, n_same_26_25, fine, n_round;
-  logic        [ 1:0] middle;
-  logic signed [31:0] n;
-  logic        [24:0] n_kept;
   logic signed [25:0] mantissa_q2;  // +-2^23 .. +-2^24, or 0
-
-  assign n_same_30_29 = n_q1[30:29] == {2{n_q1[31]}};
-  assign n_same_28_27 = n_q1[28:27] == {2{n_q1[31]}};
-  assign n_same_26_25 = n_q1[26:25] == {2{n_q1[31]}};
-  assign middle[1] = n_same_30_29 & n_same_28_27;
-  assign middle[0] = n_same_30_29 & (~n_same_28_27 | n_same_26_25);
-
-  assign n       = n_q1 <<< {middle, 1'b0};
-  assign fine    = n[30] == n[31];
-  assign n_kept  = fine ? n[30:6] : n[31:7];
-  assign n_round = fine ? n[5] & ((|n[4:0]) | n[6]) : n[6] & ((|n[5:0]) | n[7]);
+  logic signed [ 9:0] exponent_q2;  // see below
+  logic               zero_q2;
 
   always_ff @(posedge clk_i) begin
-    mantissa_q2 <= {n_kept[24], n_kept} + {25'd0, n_round};
+    if (enter[2]) begin : stage_2
+      logic               same_30_29, same_28_27, same_26_25, fine, round;
+      logic        [ 1:0] middle;
+      logic signed [31:0] n;
+      logic        [24:0] kept;
+
+      same_30_29 = n_q1[30:29] == {2{n_q1[31]}};
+      same_28_27 = n_q1[28:27] == {2{n_q1[31]}};
+      same_26_25 = n_q1[26:25] == {2{n_q1[31]}};
+      middle     = {same_30_29 & same_28_27, same_30_29 & (~same_28_27 | same_26_25)};
+
+      n     = n_q1 <<< {middle, 1'b0};
+      fine  = n[30] == n[31];
+      kept  = fine ? n[30:6] : n[31:7];
+      round = fine ? n[5] & ((|n[4:0]) | n[6]) : n[6] & ((|n[5:0]) | n[7]);
+
+      mantissa_q2 <= {kept[24], kept} + {25'd0, round};
+      exponent_q2 <= {2'b00, exponent_q1} + {5'b11111, ~coarse_q1, ~middle, ~fine};
+      zero_q2     <= ~n[31] & ~n[30] & ~n[29];
+    end
   end
 
   // Stages 1 and 2: the addend, normalized ====================================================
   //
   // Bit 7 becomes its leading bit: addend = a * 2^-shift, shift = {a_middle, a_fine}.
 
-  logic signed [8:0] a_q1, a, a_q2;
-  logic              a_same_7_6, a_same_5_4, a_same_3_2, a_fine;
-  logic        [1:0] a_middle;
-
-  assign a_same_7_6 = a_q1[7:6] == {2{a_q1[8]}};
-  assign a_same_5_4 = a_q1[5:4] == {2{a_q1[8]}};
-  assign a_same_3_2 = a_q1[3:2] == {2{a_q1[8]}};
-  assign a_middle[1] = a_same_7_6 & a_same_5_4;
-  assign a_middle[0] = a_same_7_6 & (~a_same_5_4 | a_same_3_2);
-  assign a      = a_q1 <<< {a_middle, 1'b0};
-  assign a_fine = a[7] == a[8];
+  logic signed [8:0] a_q1, a_q2;
+  logic        [7:0] a_exponent_q1;
+  logic signed [9:0] a_exponent_q2;
+  logic              a_zero_q2;
 
   always_ff @(posedge clk_i) begin
+    a_exponent_q1 <= addend_scale_i[30:23];
     if (!add_i) a_q1 <= '0;
     else        a_q1 <= addend_i;
-    a_q2 <= a_fine ? a <<< 1 : a;
+    if (enter[2]) begin : a_stage_2
+      logic              same_7_6, same_5_4, same_3_2, fine;
+      logic        [1:0] middle;
+      logic signed [8:0] a;
+
+      same_7_6 = a_q1[7:6] == {2{a_q1[8]}};
+      same_5_4 = a_q1[5:4] == {2{a_q1[8]}};
+      same_3_2 = a_q1[3:2] == {2{a_q1[8]}};
+      middle   = {same_7_6 & same_5_4, same_7_6 & (~same_5_4 | same_3_2)};
+      a        = a_q1 <<< {middle, 1'b0};
+      fine     = a[7] == a[8];
+
+      a_q2          <= fine ? a <<< 1 : a;
+      a_exponent_q2 <= {2'b00, a_exponent_q1} - {7'b0000011, middle, fine};
+      a_zero_q2     <= a_q1 == '0;
+    end
   end
 
   // Stages 3 to 5: the products ================================================================
@@ -141,21 +162,26 @@ module jc_requantize (
 
   always_ff @(posedge clk_i) begin
     scale_q1   <= {2'b01, scale_i[22:0]};
-    scale_q2   <= scale_q1;
-    scale_q3   <= scale_q2;
-    lower_m_q3 <= 42'(64'(scale_q2) * 64'(lower_q2));
-    lower_q4   <= lower_m_q3;
-    upper_q3   <= mantissa_q2[25:17];
-    upper_m_q4 <= 32'(64'(scale_q3) * 64'(upper_q3));
-    upper_q5   <= upper_m_q4 + 32'(lower_q4 >>> 17);
-    lower_sticky_q5 <= |lower_q4[16:0];
-
     a_scale_q1 <= {2'b01, addend_scale_i[22:0]};
+    scale_q2   <= scale_q1;
     a_scale_q2 <= a_scale_q1;
+    scale_q3   <= scale_q2;
     a_scale_q3 <= a_scale_q2;
-    a_q3       <= a_q2;
-    a_product_m_q4 <= 33'(64'(a_scale_q3) * 64'(a_q3));
-    a_product_q5   <= a_product_m_q4;
+    if (enter[3]) begin
+      lower_m_q3 <= 42'(64'(scale_q2) * 64'(lower_q2));
+      upper_q3   <= mantissa_q2[25:17];
+      a_q3       <= a_q2;
+    end
+    if (enter[4]) begin
+      lower_q4       <= lower_m_q3;
+      upper_m_q4     <= 32'(64'(scale_q3) * 64'(upper_q3));
+      a_product_m_q4 <= 33'(64'(a_scale_q3) * 64'(a_q3));
+    end
+    if (enter[5]) begin
+      upper_q5        <= upper_m_q4 + 32'(lower_q4 >>> 17);
+      lower_sticky_q5 <= |lower_q4[16:0];
+      a_product_q5    <= a_product_m_q4;
+    end
   end
 
   // Stages 2 to 5: the exponents ===============================================================
@@ -168,9 +194,8 @@ module jc_requantize (
   // distance: how far the smaller term lies to the right, 31 for 31 and more.
   // place: how far the sum is to be shifted right for rint, see stage 9, within 0..63.
 
-  logic        [ 7:0] exponent_q1, a_exponent_q1;
-  logic signed [ 9:0] exponent_q2, a_exponent_q2, exponent_q3, a_exponent_q3;
-  logic               zero_q2, zero_q3, a_zero_q2, a_zero_q3;
+  logic signed [ 9:0] exponent_q3, a_exponent_q3;
+  logic               zero_q3, a_zero_q3;
   logic signed [10:0] difference_q3;
   logic        [ 9:0] gap_q4;
   logic signed [10:0] place_q4;
@@ -180,27 +205,20 @@ module jc_requantize (
   logic        [ 5:0] place_q5, place_q6, place_q7, place_q8;
 
   always_ff @(posedge clk_i) begin
-    exponent_q1   <= scale_i[30:23];
-    exponent_q2   <= {2'b00, exponent_q1} + {5'b11111, ~coarse_q1, ~middle, ~fine};
-    zero_q2       <= ~n[31] & ~n[30] & ~n[29];
-    a_exponent_q1 <= addend_scale_i[30:23];
-    a_exponent_q2 <= {2'b00, a_exponent_q1} - {7'b0000011, a_middle, a_fine};
-    a_zero_q2     <= a_q1 == '0;
-
-    difference_q3 <= 11'(exponent_q2) - 11'(a_exponent_q2);
     exponent_q3   <= exponent_q2;
     a_exponent_q3 <= a_exponent_q2;
     zero_q3       <= zero_q2;
     a_zero_q3     <= a_zero_q2;
-  end
+    if (enter[3]) difference_q3 <= 11'(exponent_q2) - 11'(a_exponent_q2);
 
-  logic swap;
-  assign swap = zero_q3 | (difference_q3[10] & ~a_zero_q3);
+    if (enter[4]) begin : stage_4
+      logic swap;
 
-  always_ff @(posedge clk_i) begin
-    swap_q4  <= swap;
-    gap_q4   <= (difference_q3[9:0] ^ {10{difference_q3[10]}}) + {9'd0, difference_q3[10]};
-    place_q4 <= 11'sd131 - 11'(swap ? a_exponent_q3 : exponent_q3);
+      swap     = zero_q3 | (difference_q3[10] & ~a_zero_q3);
+      swap_q4  <= swap;
+      gap_q4   <= (difference_q3[9:0] ^ {10{difference_q3[10]}}) + {9'd0, difference_q3[10]};
+      place_q4 <= 11'sd131 - 11'(swap ? a_exponent_q3 : exponent_q3);
+    end
 
     swap_q5     <= swap_q4;
     distance_q5 <= gap_q4[4:0] | {5{|gap_q4[9:5]}};

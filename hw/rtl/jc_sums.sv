@@ -28,9 +28,11 @@ module jc_sums #(
   output logic [Rows*32-1:0]    drain_sums_o
 );
   logic [Rows*32-1:0] next_bias_q, bias_q;
-  for (genvar r = 0; r < Rows; r++) begin : g_bias
-    always_ff @(posedge clk_i) begin
-      if (bias_valid_i && bias_row_i == Row'(r)) next_bias_q[r*32 +: 32] <= bias_i;
+  always_ff @(posedge clk_i) begin
+    if (bias_valid_i) begin
+      for (int r = 0; r < Rows; r++) begin
+        if (bias_row_i == Row'(r)) next_bias_q[r*32 +: 32] <= bias_i;
+      end
     end
   end
   always_ff @(posedge clk_i) if (bias_swap_i) bias_q <= next_bias_q;
