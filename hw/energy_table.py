@@ -6,27 +6,22 @@ source and date, so that a result can name what it rests on and a board can brin
 
 from __future__ import annotations
 
-import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from math import isfinite
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal, TypeVar, cast
+from typing import Literal, TypeVar
+
+from joulecut.hw import table_rows as rows
 
 Bound = Literal["low", "typical", "high"]
+EnergyTableError = rows.TableError
 
-_TABLES = Path(__file__).parent / "tables"
+_OF_OTHER_THINGS = {"carbon", "links"}
 _PJ = {"pJ": 1.0, "nJ": 1e3}
 _KG_PER_KWH = "kg/kWh"
 _TEXTS = ("unit", "node", "source", "date")
-_DATE = re.compile(r"\d{4}(-\d{2}){0,2}|not stated")
 _T = TypeVar("_T")
-
-
-class EnergyTableError(ValueError):
-    """An energy table is not usable, or lacks what was asked of it."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +107,7 @@ class EnergyTable:
 
 def tables() -> tuple[str, ...]:
     """Names of the tables that come with joulecut."""
-    return tuple(sorted(path.stem for path in _TABLES.glob("*.toml")))
+    return tuple(sorted({path.stem for path in rows.TABLES.glob("*.toml")} - _OF_OTHER_THINGS))
 
 
 def load_table(name_or_path: str | Path) -> EnergyTable:
@@ -123,52 +118,46 @@ def load_table(name_or_path: str | Path) -> EnergyTable:
             or not a number that an energy can be.
     """
     text = str(name_or_path)
-    path = Path(text) if text.endswith(".toml") else _TABLES / f"{text}.toml"
-    if not path.is_file():
+    is_path = text.endswith(".toml")
+    path = Path(text) if is_path else rows.TABLES / f"{text}.toml"
+    if not path.is_file() or (not is_path and text not in tables()):
         raise EnergyTableError(
             f"energy table must be one of {', '.join(tables())} or a .toml file, not '{text}'"
         )
-    try:
-        return parse_table(path.read_text("utf-8"), where=path.name)
-    except UnicodeDecodeError as error:
-        raise EnergyTableError(f"{path.name}: text must be UTF-8: {error}") from error
+    return parse_table(rows.read(path), where=path.name)
 
 
 def parse_table(text: str, where: str = "energy table") -> EnergyTable:
     """The table in a toml text; `where` names it in errors, which are EnergyTableError."""
-    try:
-        found = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise EnergyTableError(f"{where}: text must be TOML: {error}") from error
-    top = _section(
-        found,
+    top = rows.section(
+        rows.parse(text, where),
         where,
         {"name", "description", "operations", "memories", "carbon"},
         frozenset({"instructions"}),
     )
     operations = {
         name: _operation(row, f"{where}: operations.{name}")
-        for name, row in _entries(top["operations"], f"{where}: operations").items()
+        for name, row in rows.entries(top["operations"], f"{where}: operations").items()
     }
     memories = {
-        name: _quantity(row, f"{where}: memories.{name}", set(_PJ), memory=True)
-        for name, row in _entries(top["memories"], f"{where}: memories").items()
+        name: parse_quantity(row, f"{where}: memories.{name}", set(_PJ), memory=True)
+        for name, row in rows.entries(top["memories"], f"{where}: memories").items()
     }
     carbon = {
-        name: _quantity(row, f"{where}: carbon.{name}", {_KG_PER_KWH})
-        for name, row in _entries(top["carbon"], f"{where}: carbon").items()
+        name: parse_quantity(row, f"{where}: carbon.{name}", {_KG_PER_KWH})
+        for name, row in rows.entries(top["carbon"], f"{where}: carbon").items()
     }
     instructions = {
-        name: _quantity(row, f"{where}: instructions.{name}", set(_PJ))
+        name: parse_quantity(row, f"{where}: instructions.{name}", set(_PJ))
         for name, row in (
-            _entries(top["instructions"], f"{where}: instructions").items()
+            rows.entries(top["instructions"], f"{where}: instructions").items()
             if "instructions" in top
             else ()
         )
     }
     return EnergyTable(
-        name=_text(top, "name", where),
-        description=_text(top, "description", where),
+        name=rows.text(top, "name", where),
+        description=rows.text(top, "description", where),
         operations=MappingProxyType(operations),
         memories=MappingProxyType(memories),
         carbon=MappingProxyType(carbon),
@@ -183,76 +172,50 @@ def _named(found: Mapping[str, _T], name: str, what: str) -> _T:
     return found[name]
 
 
-# What a file may say
-
-
-def _section(
-    value: object, where: str, keys: set[str], optional: frozenset[str] = frozenset()
-) -> dict[str, Any]:
-    """A toml table that has these keys and no others."""
-    if not isinstance(value, dict):
-        raise EnergyTableError(f"{where} must be a table, not {value!r}")
-    section = cast("dict[str, Any]", value)
-    missing = sorted(keys - section.keys())
-    if missing:
-        raise EnergyTableError(f"{where}: {', '.join(missing)} must be there")
-    unknown = sorted(section.keys() - keys - optional)
-    if unknown:
-        known = ", ".join(sorted(keys | optional))
-        raise EnergyTableError(f"{where}: keys must be among {known}, not {', '.join(unknown)}")
-    return section
-
-
-def _entries(value: object, where: str) -> dict[str, object]:
-    """A toml table with keys of the author's choice, one at least."""
-    if not isinstance(value, dict) or not value:
-        raise EnergyTableError(f"{where} must be a table with one row or more, not {value!r}")
-    return cast("dict[str, object]", value)
-
-
 def _operation(value: object, where: str) -> Operation:
-    section = _section(value, where, {"add", "mul"})
-    add, mul = (_quantity(section[key], f"{where}.{key}", set(_PJ)) for key in ("add", "mul"))
+    section = rows.section(value, where, {"add", "mul"})
+    add, mul = (
+        parse_quantity(section[key], f"{where}.{key}", set(_PJ)) for key in ("add", "mul")
+    )
     return Operation(add, mul)
 
 
-def _quantity(value: object, where: str, units: set[str], *, memory: bool = False) -> Quantity:
+def parse_quantity(
+    value: object, where: str, units: set[str], *, memory: bool = False
+) -> Quantity:
+    """One row; `where` names it in errors, which are EnergyTableError.
+
+    Args:
+        value: what the toml text says.
+        where: names the row.
+        units: that it may have.
+        memory: does it have access_bits, too?
+    """
     required = {"value", "measured", *_TEXTS, *(["access_bits"] if memory else [])}
-    row = _section(value, where, required, frozenset({"low", "high"}))
-    texts = {key: _text(row, key, where) for key in _TEXTS}
-    if texts["unit"] not in units:
-        units_text = ", ".join(sorted(units))
-        raise EnergyTableError(f"{where}: unit must be {units_text}, not '{texts['unit']}'")
-    if not _DATE.fullmatch(texts["date"]):
-        raise EnergyTableError(
-            f"{where}: date must be YYYY, YYYY-MM, YYYY-MM-DD or 'not stated', "
-            f"not '{texts['date']}'"
-        )
+    row = rows.section(value, where, required, frozenset({"low", "high"}))
+    unit, date = rows.unit(row, where, units), rows.date(row, where)
+    node, source = (rows.text(row, key, where) for key in ("node", "source"))
     if not isinstance(row["measured"], bool):
         raise EnergyTableError(
             f"{where}: measured must be true or false, not {row['measured']!r}"
         )
-    typical = _number(row, "value", where)
-    low, high = (_number(row, end, where) if end in row else typical for end in ("low", "high"))
+    typical = rows.positive(row, "value", where)
+    low, high = (
+        rows.positive(row, end, where) if end in row else typical for end in ("low", "high")
+    )
     if not low <= typical <= high:
         raise EnergyTableError(f"{where}: value must be in {low}..{high}, not {typical}")
     bits = row.get("access_bits", 0)
     if memory and (type(bits) is not int or bits < 1):
         raise EnergyTableError(f"{where}: access_bits must be a positive integer, not {bits!r}")
     return Quantity(
-        typical, **texts, measured=row["measured"], low=low, high=high, access_bits=bits
+        typical,
+        unit,
+        node,
+        source,
+        date,
+        measured=row["measured"],
+        low=low,
+        high=high,
+        access_bits=bits,
     )
-
-
-def _number(row: dict[str, Any], key: str, where: str) -> float:
-    value = row[key]
-    if type(value) not in (int, float) or not (isfinite(value) and value > 0):
-        raise EnergyTableError(f"{where}: {key} must be a positive number, not {value!r}")
-    return float(value)
-
-
-def _text(row: dict[str, Any], key: str, where: str) -> str:
-    value = row[key]
-    if not isinstance(value, str) or not value.strip():
-        raise EnergyTableError(f"{where}: {key} must be a text, not {value!r}")
-    return value
