@@ -7,11 +7,13 @@ every result says that it is modelled, and from which table.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 from joulecut.hw.energy_table import (
     Bound,
     EnergyTable,
     EnergyTableError,
+    Quantity,
     load_table,
     tables,
 )
@@ -133,6 +135,20 @@ def memory_energy_pj(
     return elements * access.pj(bound) * bits / access.access_bits
 
 
-def co2_kg(table: EnergyTable, energy_j: float, region: str = "eu") -> float:
-    """CO2 equivalent of energy drawn from a region's grid."""
+class Regions(Protocol):
+    """What says how much electricity emits: an EnergyTable or a CarbonTable."""
+
+    def region(self, name: str, /) -> Quantity:
+        """What a kilowatt-hour emits there, in kg of CO2 equivalent."""
+        ...
+
+
+def co2_kg(table: Regions, energy_j: float, region: str = "eu") -> float:
+    """CO2 equivalent of energy drawn from a region's grid.
+
+    Args:
+        table: hw/carbon.py's `load_carbon()` for countries, or an energy table for its own regions.
+        energy_j: drawn.
+        region: a code of that table; both know the EU, by the paper's 0.275 kg/kWh.
+    """
     return energy_j / _JOULES_PER_KWH * table.region(region).value
