@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,8 +14,10 @@ from joulecut.hw.radio import (
     FadingLink,
     RadioError,
     RadioLink,
+    block_bits,
     mean_rate_bits_per_s,
     rayleigh_gains,
+    rician_gains,
 )
 
 POOL1_BITS = 32 * 3136
@@ -59,7 +62,7 @@ def test_nothing_takes_no_time_and_no_gain_takes_forever():
 @pytest.mark.parametrize("value", [0.0, -1.0, math.nan, math.inf])
 def test_a_link_must_be_physical(field: str, value: float):
     with pytest.raises(RadioError, match=f"^{field} must be finite and positive, not {value}"):
-        RadioLink(**{field: value})
+        replace(RadioLink(), **{field: value})
 
 
 def test_gain_and_bits_must_not_be_negative():
@@ -93,6 +96,30 @@ def test_the_integral_of_the_rate_reaches_the_bits(gains: tuple[float, ...], fra
         rate * min(0.5, max(0.0, time_s - 0.5 * block)) for block, rate in enumerate(rates)
     )
     assert sent == pytest.approx(bits, rel=1e-9, abs=1e-6)
+
+
+@given(GAINS, st.floats(0.05, 1), st.floats(0.01, 1))
+def test_eq_4_is_a_fine_riemann_sum(
+    gains: tuple[float, ...], fraction: float, path_gain: float
+):
+    """A slow twin that knows no blocks: the rate at 2,000 times, summed until the bits are sent."""
+    block_s, link = 0.25, RadioLink(gain=path_gain)
+    fading = FadingLink(link, gains, block_s)
+    end_s = block_s * len(gains)
+    step_s = end_s / 2000
+    times = (np.arange(2000) + 0.5) * step_s
+    gain = np.array(gains)[(times / block_s).astype(int)] * path_gain
+    rate = link.bandwidth_hz * np.log2(1 + link.power_w * gain / (1e-9 * link.bandwidth_hz))
+    sent = np.cumsum(rate) * step_s
+    bits = fraction * 0.99 * float(sent[-1])
+    if bits < 1:
+        return  # the sum is over before its first step is
+    time_s = fading.time_s(bits)
+    steps = int(time_s / step_s)
+    # Each of the blocks' edges may fall into a step, as may the end.
+    slack = (len(gains) + 2) * float(rate.max()) * step_s
+    assert abs(float(sent[max(0, steps - 1)]) - bits) <= slack
+    assert fading.energy_j(bits) == pytest.approx(1e-3 * time_s)
 
 
 def test_gains_that_end_too_early():
@@ -131,6 +158,129 @@ def test_rayleigh_gains_are_exponential_with_mean_1(correlation: float):
 
 def test_full_correlation_stands_still():
     assert len(set(rayleigh_gains(10, 3, correlation=1.0))) == 1
+
+
+@pytest.mark.parametrize("correlation", [0.0, 0.5, 1.0])
+def test_rician_gains_without_a_steady_path_are_rayleigh_gains(correlation: float):
+    rician = rician_gains(50, 7, k_factor=0.0, correlation=correlation)
+    assert rician == rayleigh_gains(50, 7, correlation=correlation)
+
+
+def test_rayleigh_gains_of_a_seed_stay_what_they_were():
+    first = (0.04462520472925377, 0.4341526935018295, 0.5950442064625114)
+    assert rayleigh_gains(3, 7) == pytest.approx(first, rel=1e-12)
+
+
+@pytest.mark.parametrize("k_factor", [0.5, 4.0, 50.0])
+@pytest.mark.parametrize("correlation", [0.0, 0.9])
+def test_moments_of_rician_gains(k_factor: float, correlation: float):
+    """Mean 1, variance (2 K + 1) / (K + 1)^2, and neighbours that move together.
+
+    With a = h's steady amplitude and s the scattered part, |h|^2 is a^2 + 2 a b Re s + b^2 |s|^2,
+    whose first part keeps the correlation r of s and whose second has r^2.
+    """
+    gains = np.array(rician_gains(40_000, 2, k_factor=k_factor, correlation=correlation))
+    variance = (2 * k_factor + 1) / (k_factor + 1) ** 2
+    assert gains.mean() == pytest.approx(1, abs=0.06 * math.sqrt(variance))
+    assert gains.var() == pytest.approx(variance, rel=0.1)
+    neighbours = np.corrcoef(gains[:-1], gains[1:])[0, 1]
+    expected = (2 * k_factor * correlation + correlation**2) / (2 * k_factor + 1)
+    assert neighbours == pytest.approx(expected, abs=0.04)
+
+
+def test_a_great_k_factor_does_not_fade():
+    assert rician_gains(100, 3, k_factor=1e12) == pytest.approx([1.0] * 100, abs=1e-5)
+
+
+def test_rician_gains_refuse_what_rayleigh_gains_do():
+    with pytest.raises(RadioError, match=r"correlation must be in 0..1, not -0.1"):
+        rician_gains(3, 0, k_factor=1.0, correlation=-0.1)
+
+
+# Finite blocklength
+
+SNRS = st.floats(-5, 40).map(lambda snr_db: 10 ** (snr_db / 10))
+ERRORS = st.floats(1e-9, 1e-2)
+
+
+def test_block_bits_worked_by_hand():
+    """At 0 dB, 500 symbols, 1e-3: C = 1, V = 3/4 log2(e)^2, Q^-1 = 3.0902, log2(500) = 8.9658."""
+    deviation = math.sqrt(0.75) * 1.442695
+    expected = 1 - deviation * 3.090232 / math.sqrt(500) + 8.965784 / 1000
+    assert block_bits(1.0, 500, 1e-3) == pytest.approx(expected, rel=1e-6)
+    link = RadioLink(1e6, 1.0, 1e-6, blocklength=500, error_probability=1e-3)
+    assert link.rate_bits_per_s == pytest.approx(1e6 * expected, rel=1e-6)
+
+
+def test_block_bits_is_twice_what_two_real_symbols_carry():
+    """The form for real symbols: V = snr (snr + 2) / 2 / (snr + 1)^2, over 2 n of them."""
+    snr, n, error = 10.0, 400, 1e-5
+    log2_e = math.log2(math.e)
+    dispersion = snr * (snr + 2) / (2 * (snr + 1) ** 2) * log2_e**2
+    quantile = 4.264890793923  # Q^-1(1e-5)
+    real = 0.5 * math.log2(1 + snr) - math.sqrt(dispersion / (2 * n)) * quantile
+    expected = 2 * real + math.log2(n) / (2 * n)
+    assert block_bits(snr, n, error) == pytest.approx(expected, rel=1e-9)
+
+
+@given(SNRS, ERRORS)
+def test_long_blocks_approach_shannon_from_below(snr: float, error: float):
+    capacity = math.log2(1 + snr)
+    bits = [block_bits(snr, 10**power, error) for power in range(2, 13)]
+    assert bits == sorted(bits)
+    assert all(each < capacity for each in bits)
+    assert bits[-1] == pytest.approx(capacity, rel=1e-4)
+
+
+@given(SNRS, ERRORS, st.integers(100, 10**6))
+def test_blocks_carry_more_at_a_higher_snr_and_a_laxer_error(snr: float, error: float, n: int):
+    bits = block_bits(snr, n, error)
+    assert block_bits(1.1 * snr, n, error) >= bits
+    assert block_bits(snr, n, 1.5 * error) >= bits
+
+
+@given(st.floats(0, 1e3), st.floats(1e-9, 0.499), st.integers(100, 10**6))
+def test_blocks_never_beat_shannon(snr: float, error: float, n: int):
+    assert 0 <= block_bits(snr, n, error) <= math.log2(1 + snr) * (1 + 1e-12)
+
+
+def test_blocks_carry_nothing_where_the_approximation_ends():
+    assert block_bits(0.0, 100, 1e-3) == 0
+    assert block_bits(1e-3, 100, 1e-3) == 0
+    link = RadioLink(gain=1e-3, blocklength=100, error_probability=1e-3)
+    assert link.time_s(1) == math.inf
+
+
+def test_a_fading_link_keeps_its_blocklength():
+    link = RadioLink(15e3, blocklength=200, error_probability=1e-3)
+    fading = FadingLink(link, (0.5, 1.0), block_s=1.0)
+    half = RadioLink(15e3, gain=0.5, blocklength=200, error_probability=1e-3)
+    assert fading.rates_bits_per_s() == (half.rate_bits_per_s, link.rate_bits_per_s)
+    assert link.rate_bits_per_s < RadioLink(15e3).rate_bits_per_s
+
+
+def test_a_link_says_how_long_its_words_are():
+    link = RadioLink(blocklength=200, error_probability=1e-3)
+    text = (
+        "5 MHz, 1 mW, 1e-09 W/Hz, gain 1: 0.5394 Mb/s in words of 200 symbols, "
+        "of which 0.001 are lost (modelled)"
+    )
+    assert link.describe() == text
+
+
+def test_a_block_must_make_sense():
+    text = "^blocklength and error_probability must both be given or neither, not 200 and None$"
+    with pytest.raises(RadioError, match=text):
+        RadioLink(blocklength=200)
+    with pytest.raises(RadioError, match=r"given or neither, not None and 0\.1$"):
+        RadioLink(error_probability=0.1)
+    text = "^blocklength must be 100 symbols or more, not 99: the normal approximation is not "
+    with pytest.raises(RadioError, match=text):
+        RadioLink(blocklength=99, error_probability=0.1)
+    for error in (0.0, 0.5, math.nan):
+        text = f"^error_probability must be above 0 and below 0.5, not {error}$"
+        with pytest.raises(RadioError, match=text):
+            RadioLink(blocklength=100, error_probability=error)
 
 
 def test_the_mean_rate_through_fading_is_below_that_of_the_mean_gain():
