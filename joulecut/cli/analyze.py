@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,6 +12,7 @@ from joulecut.cli.output import emit, errors, table, verb
 
 if TYPE_CHECKING:
     from joulecut.compiler.graph import Graph
+    from joulecut.hw.radio import RadioLink
     from joulecut.targets.cut_prices import PricedCut
 
 
@@ -20,9 +22,16 @@ def analyze(
     energy_table: Annotated[
         str, typer.Option("--energy", help="Energy table: a name or a TOML file.")
     ] = "horowitz_45nm",
-    bandwidth_hz: Annotated[float, typer.Option(help="Radio bandwidth.")] = 5e6,
-    power_w: Annotated[float, typer.Option(help="Radio transmit power.")] = 1e-3,
-    gain: Annotated[float, typer.Option(help="Channel gain |h|^2.")] = 1.0,
+    link: Annotated[
+        str, typer.Option(help="Radio link: a name of docs/energy.md, such as wifi.")
+    ] = "paper-5mhz",
+    bandwidth_hz: Annotated[
+        float | None, typer.Option(help="Radio bandwidth, in place of the link's.")
+    ] = None,
+    power_w: Annotated[
+        float | None, typer.Option(help="Radio transmit power, in place of the link's.")
+    ] = None,
+    gain: Annotated[float, typer.Option(help="Channel gain |h|^2, times the link's.")] = 1.0,
     limit: Annotated[int, typer.Option(help="The most cuts to list.")] = 4096,
     require_integer: Annotated[
         bool, typer.Option(help="Make a node that stays in float an error.")
@@ -34,11 +43,17 @@ def analyze(
     from joulecut.compiler.load import dialect_of, load
     from joulecut.compiler.pipeline import float_nodes, pipeline
     from joulecut.hw.energy_table import load_table
-    from joulecut.hw.radio import RadioLink
+    from joulecut.hw.links import load_link
     from joulecut.targets.cut_prices import price_cuts
 
     prices = load_table(energy_table)
-    radio = RadioLink(bandwidth_hz=bandwidth_hz, power_w=power_w, gain=gain)
+    named = load_link(link).link
+    radio = replace(
+        named,
+        bandwidth_hz=named.bandwidth_hz if bandwidth_hz is None else bandwidth_hz,
+        power_w=named.power_w if power_w is None else power_w,
+        gain=named.gain * gain,
+    )
     loaded = load(model)
     graph = pipeline(loaded, require_integer=require_integer)
     found = cuts(graph, limit=limit)
@@ -52,12 +67,21 @@ def analyze(
         "cuts": [_cut(each) for each in priced],
         "cuts_complete": found.complete,
         "energy_table": prices.name,
-        "radio": {"bandwidth_hz": bandwidth_hz, "power_w": power_w, "gain": gain},
+        "radio": {"link": link, "description": radio.describe(), **_numbers(radio)},
     }
     if as_json:
         emit(document)
     else:
         _show(document, limit)
+
+
+def _numbers(radio: RadioLink) -> dict[str, float]:
+    return {
+        "bandwidth_hz": radio.bandwidth_hz,
+        "power_w": radio.power_w,
+        "noise_density_w_per_hz": radio.noise_density_w_per_hz,
+        "gain": radio.gain,
+    }
 
 
 def _counts(graph: Graph) -> dict[str, int]:
@@ -116,6 +140,7 @@ def _show(document: dict[str, Any], limit: int) -> None:
         f"{document['macs']:,} MACs, {document['parameters']:,} parameters, "
         f"{document['weight_bytes']:,} bytes of weights"
     )
+    errors.print(f"link {document['radio']['link']}: {document['radio']['description']}")
     for name in document["float_nodes"]:
         errors.print(f"[yellow]stays in float:[/] {name}")
     table(

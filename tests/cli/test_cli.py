@@ -93,6 +93,24 @@ class TestAnalyze:
         assert bad["radio_pj"] > good["radio_pj"]
         assert bad["compute_pj"] == good["compute_pj"]
 
+    def test_the_link_is_a_name_whose_values_options_change(self, model: Path):
+        default = document("analyze", model)
+        assert default["radio"]["link"] == "paper-5mhz"
+        assert default["radio"]["bandwidth_hz"] == 5e6
+        assert default["radio"]["noise_density_w_per_hz"] == 1e-9
+        wide = document("analyze", model, "--link", "paper-15mhz")
+        typed = document("analyze", model, "--bandwidth-hz", "15e6")
+        assert wide["cuts"] == typed["cuts"] != default["cuts"]
+        faded = document("analyze", model, "--link", "wifi", "--gain", "0.5")["radio"]
+        full = document("analyze", model, "--link", "wifi")["radio"]
+        assert faded["gain"] == full["gain"] / 2
+        assert faded["bandwidth_hz"] == full["bandwidth_hz"] == 20e6
+
+    def test_people_are_told_the_link(self, model: Path):
+        said = joulecut("analyze", model, "--link", "lte").stderr
+        assert "link lte: 9 MHz, 199.526 mW" in said
+        assert "at most (modelled)" in said
+
     def test_unsupported_nodes_are_all_listed_with_code_3(self, tmp_path: Path):
         x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 4])
         y = helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 4])
@@ -121,6 +139,9 @@ class TestAnalyze:
         assert "7nm" in joulecut("analyze", model, "--energy", "7nm", expect=2).stderr
         said = joulecut("analyze", model, "--bandwidth-hz", "0", expect=2).stderr
         assert "bandwidth_hz must be finite and positive, not 0" in said
+        said = joulecut("analyze", model, "--link", "wlan", expect=2).stderr
+        assert "link must be one of paper-15khz, paper-5mhz" in said
+        assert "not 'wlan'" in said
 
 
 class TestBuild:

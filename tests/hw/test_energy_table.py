@@ -56,6 +56,14 @@ def test_every_row_has_a_parent_and_nothing_is_called_measured(name: str):
     assert not any(row.measured for row in rows)
 
 
+@pytest.mark.parametrize("name", ["carbon", "links"])
+def test_tables_of_other_things_are_no_energy_tables(name: str):
+    assert name not in tables()
+    text = rf"energy table must be one of horowitz_45nm or a \.toml file, not '{name}'"
+    with pytest.raises(EnergyTableError, match=text):
+        load_table(name)
+
+
 def test_instructions_are_optional():
     with pytest.raises(
         EnergyTableError, match="instructions of 'mine' must be one of none, not"
