@@ -13,6 +13,7 @@ from joulecut.hw.config import BEAT_BYTES
 
 PAGE = 4096  # bytes; no burst crosses a multiple of it (AXI4, A3.4.1)
 LONGEST = 16  # beats, so that an AXI3 port of a Zynq-7000 takes a burst as it is
+OUTSTANDING = 8  # bursts of reads under way, jc_load's promise
 INCREMENTING = 1
 ADDRESS = ("addr", "len", "size", "burst", "cache", "prot", "id")
 CHANNELS = {  # payload, which must not change while valid waits for ready
@@ -185,7 +186,9 @@ class Watch:
         if channel == "m_axi_aw":
             self.writes.append(count)
         else:
-            self.reads.setdefault(channel[:5], []).append(count)
+            reads = self.reads.setdefault(channel[:5], [])
+            reads.append(count)
+            must(len(reads) <= OUTSTANDING, f"{where}: burst {len(reads)} under way")
 
     def _beat(self, payload: tuple[int, ...]) -> None:
         """A beat may come in the cycle of its address, not before: jc_store's promise."""

@@ -110,6 +110,7 @@ BROKEN = {
         "m_axi_w:data=1",
     ),
     "m_axi_ar: 2 beats from 0xffc: not a multiple of 8": ("m_axi_ar:addr=0xFFC",),
+    "m_axi_ar: 2 beats from 0x0: burst 9 under way": ("m_axi_ar",) * 9,
     "m_axi_aw: 2 beats from 0xff8: cross a page": ("m_axi_aw:addr=0xFF8",),
     "d_axi_ar: 2 beats from 0x10000: end outside of the memory": ("d_axi_ar:addr=0x10000",),
     "m_axi_ar: 17 beats from 0x0: more than 16": ("m_axi_ar:len=16",),
