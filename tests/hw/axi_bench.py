@@ -259,6 +259,10 @@ async def a_reset_in_mid_flight(dut: Any) -> None:
             assert await bench.get("status") == 0
             assert await bench.get("finished") == 0
         await bench.run(next(made))
+    assert int(dut.irq.value)  # of the last layer
+    await bench.reset()
+    assert not int(dut.irq.value)
+    assert await bench.get("interrupt") == 0
 
 
 @cocotb.test()
