@@ -29,6 +29,7 @@ DOORS: dict[str, tuple[str, ...]] = {
         "compiler/codec.py",
         "compiler/frame.py",
         "compiler/quantizers/",
+        "compiler/selection_table.py",
         "compiler/table_set.py",
         "kernels/",
     ),
