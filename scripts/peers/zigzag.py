@@ -82,7 +82,7 @@ def accesses(
     }
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "cases.json").write_text(json.dumps(cases))
-        command = [str(python("zigzag", PACKAGES))]
+        command = [str(python("zigzag", PACKAGES)), "-P"]  # this folder has a zigzag.py, too
         command += [str(Path(__file__).with_name("zigzag_run.py")), "cases.json"]
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     if done.returncode:
