@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,7 +35,8 @@ class Deployed:
         self.graph, self.bundle = graph, folder / "b.bundle"
         plan = partition(graph, cuts(graph)[-1])
         build(plan, edge="x86_64+z7020", out=self.bundle, vectors=samples(graph, 1))
-        self.folder = self.bundle / "edge"
+        # A copy, as on a board: what is imported leaves compiled files in its folder.
+        self.folder = Path(shutil.copytree(self.bundle / "edge", folder / "edge"))
         self.driver, self.board_part = (
             self._imported(name, modules) for name in ("driver", "board_part")
         )
@@ -116,11 +118,7 @@ def test_another_bitstream_is_refused_before_anything_starts(deployed: Deployed)
 def test_another_processor_s_library_is_refused(
     deployed: Deployed, board: SimulatedBoard, tmp_path: Path
 ) -> None:
-    copy = tmp_path / "edge"
-    for path in sorted(deployed.folder.rglob("*")):
-        if path.is_file():
-            (copy / path.relative_to(deployed.folder)).parent.mkdir(parents=True, exist_ok=True)
-            (copy / path.relative_to(deployed.folder)).write_bytes(path.read_bytes())
+    copy = Path(shutil.copytree(deployed.folder, tmp_path / "edge"))
     library = bytearray((copy / "0/libmodel.so").read_bytes())
     library[18] = 40  # e_machine: Arm
     (copy / "0/libmodel.so").write_bytes(library)
