@@ -1,0 +1,1 @@
+"""The papers that joulecut reproduces: each of their figures beside ours, with a verdict."""

@@ -1,0 +1,66 @@
+"""A reproduction as files: one page, and each table as CSV and JSON."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+from joulecut.compiler.report.page import Card, Page, Section, render
+from joulecut.repro.claims import Claim
+from joulecut.repro.study import Reproduction, Table
+
+
+def write(done: Reproduction, directory: Path) -> Path:
+    """Write `index.html` and the tables; returns the page's path."""
+    directory.mkdir(parents=True, exist_ok=True)
+    claims = _table_of(done.claims)
+    for each in (claims, *done.tables):
+        write_table(each, directory)
+    page = directory / "index.html"
+    page.write_text(render(_page(done, claims)), encoding="utf-8")
+    return page
+
+
+def write_table(table: Table, directory: Path) -> None:
+    """Write `NAME.csv` and `NAME.json`, a list of objects by column."""
+    with (directory / f"{table.name}.csv").open("w", encoding="utf-8", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(table.columns)
+        rows.writerows(table.rows)
+    objects = [dict(zip(table.columns, row, strict=True)) for row in table.rows]
+    text = json.dumps(objects, indent=1)
+    (directory / f"{table.name}.json").write_text(text + "\n", encoding="utf-8")
+
+
+def _table_of(claims: tuple[Claim, ...]) -> Table:
+    return Table(
+        "claims",
+        "The paper's figures beside ours",
+        ("entry", "paper", "ours", "how ours is known", "verdict", "reason"),
+        tuple((c.entry, c.paper, c.ours, c.provenance, c.verdict, c.reason) for c in claims),
+    )
+
+
+def _page(done: Reproduction, claims: Table) -> Page:
+    verdicts = [claim.verdict for claim in done.claims]
+    cards = [Card(f"{verdicts.count(verdict)}", verdict) for verdict in dict.fromkeys(verdicts)]
+    tables = [
+        Section(
+            each.title, each.columns, [[_cell(value) for value in row] for row in each.rows]
+        )
+        for each in (claims, *done.tables)
+    ]
+    return Page(done.title, done.lead, cards, [tables[0], *done.sections, *tables[1:]])
+
+
+def _cell(value: str | float | None) -> str:
+    match value:
+        case None:
+            return "-"
+        case float():
+            return f"{value:.4g}"
+        case str():
+            return value
+        case _:
+            return f"{value:,}"
