@@ -7,7 +7,7 @@ CODE := compiler kernels targets hw zoo joulecut/__init__.py joulecut/cli joulec
 
 .DEFAULT_GOAL := help
 .PHONY: help dev demo test test-all test-c test-pynq rtl-slow verify-kernels verify-cuts bench
-.PHONY: bench-codec bench-cpu bench-arm bench-quantize bench-accelerator arm-sysroot fuzz check
+.PHONY: bench-codec bench-cpu bench-arm bench-quantize bench-accelerator bench-search arm-sysroot fuzz check
 .PHONY: format clean
 
 help: ## list the targets
@@ -61,6 +61,9 @@ bench-quantize: dev ## what quantizing after training costs, by method and by nu
 
 bench-accelerator: dev ## networks on the int8 MAC accelerator: cycles, utilization, energy; values on the simulated RTL
 	@PYTHONPATH=scripts $(BIN)/python scripts/bench_accelerator.py --peers
+
+bench-search: dev ## the exact search over ResNet-50's cuts, codes and edges, held against a plain loop
+	@PYTHONPATH=scripts $(BIN)/python scripts/bench_search.py
 
 arm-sysroot: dev ## out/arm_sysroot: onnxruntime and LiteRT for Arm, to run under qemu-user; nothing is installed
 	@PYTHONPATH=scripts $(BIN)/python scripts/arm_sysroot.py

@@ -9,11 +9,15 @@ are those of the RTL, whose counters equal the result.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import copy
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 from joulecut.hw.config import MacArrayConfig
 from joulecut.hw.descriptors import Compute, Descriptor, Load, Memory, Operation, Store
+
+T = TypeVar("T")
 
 REQUANTIZE_CYCLES = 11  # jc_requantize_pkg::Latency
 _TO_SUM = 8  # from the issue of a pixel to its sums
@@ -162,7 +166,76 @@ class _Computes(_Engine):
         return self.ends[-1]
 
 
-def count(config: MacArrayConfig, descriptors: Sequence[Descriptor], *, latency: int) -> Counts:
+class Walk:
+    """A list of descriptors as it is counted, one after the other."""
+
+    def __init__(self, config: MacArrayConfig, latency: int) -> None:
+        self._config, self._latency = config, latency
+        self._loads, self._stores, self._computes = _Loads(), _Stores(), _Computes(config)
+        self._fetched = _Fetch(latency)
+        self._counts = Counts()
+        self._over = 0
+        self._rest_from = 0  # since when nothing is computed
+
+    def take(self, descriptor: Descriptor) -> None:
+        """Count the next descriptor, which waits only for what came before it."""
+        loads, stores, computes = self._loads, self._stores, self._computes
+        engine = {"load": loads, "compute": computes, "store": stores}[descriptor.kind]
+        given = self._fetched.give(engine.room())
+        head = engine.head(given)
+        waits = descriptor.waits
+        loaded, stored = loads.ended(waits.load), stores.ended(waits.store)
+        ready = max(head, loaded, computes.ended(waits.compute), stored)
+        match descriptor:
+            case Load():
+                end = loads.run(descriptor, ready, self._latency)
+            case Store():
+                end = stores.run(descriptor, ready, self._latency)
+            case Compute():
+                start = max(ready, computes.free)
+                load_stalls = max(0, loaded - head)
+                store_stalls = max(0, ready - max(head, loaded))
+                self._counts = self._counts.plus(
+                    load_stalls=load_stalls,
+                    store_stalls=store_stalls,
+                    idle_cycles=start + 1 - self._rest_from - load_stalls - store_stalls,
+                )
+                end = computes.run(descriptor, start)
+                self._rest_from = computes.pops[-1] + 1
+        self._over = max(self._over, end)
+        self._counts = self._counts.plus(**accesses(self._config, descriptor), finished=1)
+
+    def counts(self) -> Counts:
+        """What the counters show if the list ends here."""
+        last = self._fetched.last
+        if self._counts.finished % 2:  # the burst's other half is nothing
+            last = _copied(self._fetched).give(0)
+        over = max(self._over, last + 1)
+        return self._counts.plus(
+            cycles=over + 1,
+            idle_cycles=over + 1 - self._rest_from,
+            weight_stalls=self._computes.weight_stalls,
+            sum_stalls=self._computes.sum_stalls,
+        )
+
+    def copy(self) -> Walk:
+        """A walk that goes on from here by itself."""
+        new = _copied(self)
+        new._loads, new._stores = _copied(self._loads), _copied(self._stores)
+        new._computes, new._fetched = _copied(self._computes), _copied(self._fetched)
+        return new
+
+
+def _copied(of: T) -> T:
+    """The same object again, with lists of its own."""
+    new = copy.copy(of)
+    for name, value in vars(of).items():
+        if isinstance(value, list):
+            setattr(new, name, value[:])
+    return new
+
+
+def count(config: MacArrayConfig, descriptors: Iterable[Descriptor], *, latency: int) -> Counts:
     """What the accelerator's counters show after the list, on an ideal memory.
 
     Args:
@@ -171,46 +244,10 @@ def count(config: MacArrayConfig, descriptors: Sequence[Descriptor], *, latency:
         latency: cycles from the address of a burst to its first beat, 2 or more, and from the
             last beat of a write to its answer.
     """
-    loads, stores, computes = _Loads(), _Stores(), _Computes(config)
-    engines = {"load": loads, "compute": computes, "store": stores}
-    counts = Counts()
-    over = 0
-    fetched = _Fetch(latency)
-    rest_from = 0  # since when nothing is computed
+    walk = Walk(config, latency)
     for descriptor in descriptors:
-        engine = engines[descriptor.kind]
-        given = fetched.give(engine.room())
-        head = engine.head(given)
-        waits = descriptor.waits
-        loaded, stored = loads.ended(waits.load), stores.ended(waits.store)
-        ready = max(head, loaded, computes.ended(waits.compute), stored)
-        match descriptor:
-            case Load():
-                end = loads.run(descriptor, ready, latency)
-            case Store():
-                end = stores.run(descriptor, ready, latency)
-            case Compute():
-                start = max(ready, computes.free)
-                load_stalls = max(0, loaded - head)
-                store_stalls = max(0, ready - max(head, loaded))
-                counts = counts.plus(
-                    load_stalls=load_stalls,
-                    store_stalls=store_stalls,
-                    idle_cycles=start + 1 - rest_from - load_stalls - store_stalls,
-                )
-                end = computes.run(descriptor, start)
-                rest_from = computes.pops[-1] + 1
-        over = max(over, end)
-        counts = counts.plus(**accesses(config, descriptor), finished=1)
-    if len(descriptors) % 2:
-        fetched.give(0)
-    over = max(over, fetched.last + 1)
-    return counts.plus(
-        cycles=over + 1,
-        idle_cycles=over + 1 - rest_from,
-        weight_stalls=computes.weight_stalls,
-        sum_stalls=computes.sum_stalls,
-    )
+        walk.take(descriptor)
+    return walk.counts()
 
 
 def accesses(config: MacArrayConfig, descriptor: Descriptor) -> dict[str, int]:

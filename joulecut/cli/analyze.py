@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from joulecut.cli.choices import Wishes, choices, show_choices
 from joulecut.cli.output import emit, errors, table, verb
 
 if TYPE_CHECKING:
@@ -36,9 +37,54 @@ def analyze(
     require_integer: Annotated[
         bool, typer.Option(help="Make a node that stays in float an error.")
     ] = False,
+    objective: Annotated[
+        str | None,
+        typer.Option(
+            help="Search the best cut, code and edge: energy, latency, or energy=1,latency=0.5 "
+            "(joules, seconds)."
+        ),
+    ] = None,
+    edge: Annotated[str, typer.Option(help="Targets of the edge to choose among.")] = (
+        "raspberry_pi_4"
+    ),
+    cloud: Annotated[str, typer.Option(help="Target of the cloud.")] = "x86_64",
+    cloud_clock: Annotated[float, typer.Option(help="Its clock in Hz, assumed.")] = 3e9,
+    quantizer: Annotated[
+        str, typer.Option(help="Quantizers to choose among; none is without loss.")
+    ] = "none,sq,lloyd,rdo,tcq",
+    bits: Annotated[str, typer.Option(help="Their bits: 1-8, or 2,4,8.")] = "1-8",
+    entropy: Annotated[str, typer.Option(help="Lossless stages: best, fast.")] = "best",
+    samples: Annotated[
+        Path | None,
+        typer.Option(help="Inputs to code: .npz, an array [N, ...] for each; y holds labels."),
+    ] = None,
+    sample_count: Annotated[int, typer.Option(help="Code at most so many of them.")] = 16,
+    judge_count: Annotated[int, typer.Option(help="Judge accuracy by at most so many.")] = 500,
+    max_energy_uj: Annotated[float | None, typer.Option(help="Bound of the edge's energy.")] = (
+        None
+    ),
+    max_latency_ms: Annotated[float | None, typer.Option(help="Bound of the latency.")] = None,
+    max_drop: Annotated[
+        float | None, typer.Option(help="Points of accuracy that may be lost; measured.")
+    ] = None,
+    country: Annotated[
+        str, typer.Option(help="Whose electricity: a code of docs/energy.md.")
+    ] = "eu",
+    account: Annotated[
+        str, typer.Option(help="A processor's energy: by operations or by instructions.")
+    ] = "operations",
+    profile: Annotated[
+        Path | None,
+        typer.Option(
+            help="Times of the edge: JSON of `joulecut profile` of the whole network."
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
-    """List a model's dialect, layers and costs, and every legal cut with its price."""
+    """List a model's dialect, layers and costs, and every legal cut with its price.
+
+    With --objective, search all cuts, ways to code and edges for the best, exactly.
+    """
     from joulecut.compiler.cut import cuts
     from joulecut.compiler.load import dialect_of, load
     from joulecut.compiler.pipeline import float_nodes, pipeline
@@ -58,7 +104,7 @@ def analyze(
     graph = pipeline(loaded, require_integer=require_integer)
     found = cuts(graph, limit=limit)
     priced = price_cuts(graph, found, prices, radio)
-    document = {
+    document: dict[str, Any] = {
         "model": str(model),
         "dialect": dialect_of(loaded),
         **_counts(graph),
@@ -69,10 +115,20 @@ def analyze(
         "energy_table": prices.name,
         "radio": {"link": link, "description": radio.describe(), **_numbers(radio)},
     }
+    if objective is not None:
+        wishes = Wishes(
+            objective, edge, cloud, cloud_clock, quantizer, bits, entropy, samples,
+            sample_count, judge_count, max_energy_uj, max_latency_ms, max_drop, country,
+            account, profile,
+        )  # fmt: skip
+        document["search"] = choices(graph, found, radio, prices, wishes)
     if as_json:
         emit(document)
-    else:
+        return
+    if objective is None:
         _show(document, limit)
+    else:
+        show_choices(document["search"])
 
 
 def _numbers(radio: RadioLink) -> dict[str, float]:

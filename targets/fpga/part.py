@@ -27,7 +27,7 @@ from joulecut.compiler.manifest import spec_fields, specs_from_fields
 from joulecut.compiler.plan import empty
 from joulecut.compiler.quant import TensorSpec
 from joulecut.hw.accelerator_energy import accelerator_energy
-from joulecut.hw.cycles import count
+from joulecut.hw.cycles import Walk
 from joulecut.hw.descriptors import Compute, Descriptor, Load
 from joulecut.hw.energy_table import EnergyTable
 from joulecut.targets.base import Target
@@ -162,12 +162,22 @@ def layer_cycles(program: Program) -> dict[str, int]:
     list, which the RTL's counters equal. What is loaded ahead for a later layer is that layer's.
     """
     order = {label: rank for rank, label in enumerate(dict.fromkeys(_computed(program)))}
+    ranks = [order[label] for label in program.labels]
+    last = {rank: at for at, rank in enumerate(ranks)}
+    walk, at = Walk(program.config, MODEL_LATENCY), 0
     found: dict[str, int] = {}
     before = 0
     for label, rank in order.items():
-        until = count(program.config, _until(program, order, rank), latency=MODEL_LATENCY)
-        found[label] = until.cycles - before
-        before = until.cycles
+        while at < len(ranks) and ranks[at] <= rank:
+            walk.take(program.descriptors[at])
+            at += 1
+        # Up to here every list is the same; the rest without what is loaded for later layers.
+        alone = walk.copy()
+        for descriptor in _without_later(program, ranks, rank, at, last[rank] + 1):
+            alone.take(descriptor)
+        cycles = alone.counts().cycles
+        found[label] = cycles - before
+        before = cycles
     return found
 
 
@@ -178,18 +188,23 @@ def _computed(program: Program) -> Iterator[str]:
             yield label
 
 
-def _until(program: Program, order: Mapping[str, int], rank: int) -> list[Descriptor]:
-    """The list without later layers, whose loads are listed early: waits count what is left."""
-    kept: list[Descriptor] = []
-    loads = [0]  # of the first n loads, how many are left
-    for label, descriptor in zip(program.labels, program.descriptors, strict=True):
-        is_kept = order[label] <= rank
+def _without_later(
+    program: Program, ranks: Sequence[int], rank: int, first: int, end: int
+) -> Iterator[Descriptor]:
+    """A stretch of the list without later layers, whose loads are listed early.
+
+    Waits count loads, so they count what is left; all loads before the stretch are.
+    """
+    loads = [sum(isinstance(each, Load) for each in program.descriptors[:first])]
+    for at in range(first, end):
+        descriptor = program.descriptors[at]
+        is_kept = ranks[at] <= rank
         if is_kept:
-            waits = replace(descriptor.waits, load=loads[descriptor.waits.load])
-            kept.append(replace(descriptor, waits=waits))
+            wanted = descriptor.waits.load - loads[0]
+            left = loads[wanted] if wanted > 0 else descriptor.waits.load
+            yield replace(descriptor, waits=replace(descriptor.waits, load=left))
         if isinstance(descriptor, Load):
             loads.append(loads[-1] + is_kept)
-    return kept
 
 
 def array_cycles(part: Path) -> int:

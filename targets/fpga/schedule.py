@@ -8,6 +8,7 @@ everything that they wait for is listed by then, so that they run beside it.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -116,7 +117,7 @@ def listed(steps: Sequence[Step]) -> Listed:
     found = Listed()
     counts = {"load": 0, "compute": 0, "store": 0}
     loads_of = [0] * len(steps)  # loads that have to end before a step computes
-    open_loads: list[tuple[int, PlannedLoad]] = []
+    open_loads: deque[tuple[int, PlannedLoad]] = deque()
 
     def add(descriptor: Descriptor, label: str) -> None:
         found.descriptors.append(descriptor)
@@ -127,15 +128,11 @@ def listed(steps: Sequence[Step]) -> Listed:
         return step < counts["compute"] and step < counts["store"]
 
     def try_loads(step: int, condition: Callable[[PlannedLoad], bool]) -> None:
-        waiting: list[tuple[int, PlannedLoad]] = []
-        for number, planned in open_loads:
-            if number <= step and not waiting and condition(planned):
-                waits = Waits(compute=planned.room.free_after() + 1, store=planned.after + 1)
-                add(replace(planned.load, waits=waits), steps[number].label)
-                loads_of[number] = counts["load"]
-            else:
-                waiting.append((number, planned))
-        open_loads[:] = waiting
+        while open_loads and open_loads[0][0] <= step and condition(open_loads[0][1]):
+            number, planned = open_loads.popleft()
+            waits = Waits(compute=planned.room.free_after() + 1, store=planned.after + 1)
+            add(replace(planned.load, waits=waits), steps[number].label)
+            loads_of[number] = counts["load"]
 
     for number, step in enumerate(steps):
         open_loads += [(number, planned) for planned in step.loads]
