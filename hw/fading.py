@@ -7,6 +7,7 @@ the link. They are what averages over `rayleigh_gains` and `rician_gains` approa
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,49 @@ from joulecut.hw.radio import RadioError, RadioLink
 
 _GREATEST_K = 1e8  # 80 dB: the gain is within 0.1 % of its mean
 _EULER = 0.57721566490153286
+
+
+@dataclass(frozen=True)
+class ErgodicLink:
+    """A link through fading, on average: sending takes so many blocks that their mean rate counts.
+
+    What is shorter than that meets one gain or few: follow it along drawn gains instead (FadingLink).
+
+    Attributes:
+        link: the link, whose gain is the mean.
+        k_factor: K; 0 is Rayleigh.
+    """
+
+    link: RadioLink
+    k_factor: float = 0.0
+
+    def __post_init__(self) -> None:
+        _check(self.link, self.k_factor)
+
+    @property
+    def power_w(self) -> float:
+        """Transmitted."""
+        return self.link.power_w
+
+    @property
+    def rate_bits_per_s(self) -> float:
+        """The mean of Eq. 3 over the fading."""
+        return ergodic_rate_bits_per_s(self.link, self.k_factor)
+
+    def energy_j(self, bits: float) -> float:
+        """Eq. 5 at the mean rate; infinite where it is 0 and there is something to send."""
+        rate = self.rate_bits_per_s
+        if bits and not rate:
+            return math.inf
+        return self.link.power_w * bits / rate if bits else 0.0
+
+    def describe(self) -> str:
+        """One line for people."""
+        kind = f"Rician fading, K {self.k_factor:g}" if self.k_factor else "Rayleigh fading"
+        return (
+            f"{self.link.describe()}; {kind}: {self.rate_bits_per_s / 1e6:.4g} Mb/s on average "
+            "(modelled)"
+        )
 
 
 def ergodic_rate_bits_per_s(link: RadioLink, k_factor: float = 0.0) -> float:

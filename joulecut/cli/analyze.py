@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from joulecut.cli.choices import Wishes, choices, show_choices
+from joulecut.cli.links import link_of
 from joulecut.cli.output import emit, errors, table, verb
 
 if TYPE_CHECKING:
     from joulecut.compiler.graph import Graph
+    from joulecut.hw.fading import ErgodicLink
     from joulecut.hw.radio import RadioLink
     from joulecut.targets.cut_prices import PricedCut
 
@@ -33,6 +34,18 @@ def analyze(
         float | None, typer.Option(help="Radio transmit power, in place of the link's.")
     ] = None,
     gain: Annotated[float, typer.Option(help="Channel gain |h|^2, times the link's.")] = 1.0,
+    fading: Annotated[
+        str, typer.Option(help="none, rayleigh or rician: the rate is the mean over it.")
+    ] = "none",
+    k_factor: Annotated[
+        float | None, typer.Option(help="Of Rician fading: steady power over scattered.")
+    ] = None,
+    blocklength: Annotated[
+        int | None, typer.Option(help="Symbols of a code word, in place of Shannon's rate.")
+    ] = None,
+    error_probability: Annotated[
+        float | None, typer.Option(help="Of a word of that length.")
+    ] = None,
     limit: Annotated[int, typer.Option(help="The most cuts to list.")] = 4096,
     require_integer: Annotated[
         bool, typer.Option(help="Make a node that stays in float an error.")
@@ -89,16 +102,18 @@ def analyze(
     from joulecut.compiler.load import dialect_of, load
     from joulecut.compiler.pipeline import float_nodes, pipeline
     from joulecut.hw.energy_table import load_table
-    from joulecut.hw.links import load_link
     from joulecut.targets.cut_prices import price_cuts
 
     prices = load_table(energy_table)
-    named = load_link(link).link
-    radio = replace(
-        named,
-        bandwidth_hz=named.bandwidth_hz if bandwidth_hz is None else bandwidth_hz,
-        power_w=named.power_w if power_w is None else power_w,
-        gain=named.gain * gain,
+    radio = link_of(
+        link,
+        bandwidth_hz=bandwidth_hz,
+        power_w=power_w,
+        gain=gain,
+        fading=fading,
+        k_factor=k_factor,
+        blocklength=blocklength,
+        error_probability=error_probability,
     )
     loaded = load(model)
     graph = pipeline(loaded, require_integer=require_integer)
@@ -131,12 +146,19 @@ def analyze(
         show_choices(document["search"])
 
 
-def _numbers(radio: RadioLink) -> dict[str, float]:
+def _numbers(radio: RadioLink | ErgodicLink) -> dict[str, float | int | None]:
+    from joulecut.hw.fading import ErgodicLink
+
+    link = radio.link if isinstance(radio, ErgodicLink) else radio
     return {
-        "bandwidth_hz": radio.bandwidth_hz,
-        "power_w": radio.power_w,
-        "noise_density_w_per_hz": radio.noise_density_w_per_hz,
-        "gain": radio.gain,
+        "bandwidth_hz": link.bandwidth_hz,
+        "power_w": link.power_w,
+        "noise_density_w_per_hz": link.noise_density_w_per_hz,
+        "gain": link.gain,
+        "k_factor": radio.k_factor if isinstance(radio, ErgodicLink) else None,
+        "blocklength": link.blocklength,
+        "error_probability": link.error_probability,
+        "rate_bits_per_s": radio.rate_bits_per_s,
     }
 
 

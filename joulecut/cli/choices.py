@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from joulecut.compiler.profile import Profile, Quantity
     from joulecut.compiler.search import Candidate, LayerCosts, Space
     from joulecut.hw.energy_table import EnergyTable
+    from joulecut.hw.fading import ErgodicLink
     from joulecut.hw.radio import RadioLink
     from joulecut.targets.layer_costs import Account
     from joulecut.targets.tails import Tails
@@ -72,7 +73,11 @@ class Wishes:
 
 
 def choices(
-    graph: Graph, found: Cuts, link: RadioLink, prices: EnergyTable, wishes: Wishes
+    graph: Graph,
+    found: Cuts,
+    link: RadioLink | ErgodicLink,
+    prices: EnergyTable,
+    wishes: Wishes,
 ) -> dict[str, Any]:
     """The document of a search; see docs/search.md.
 
@@ -168,7 +173,11 @@ def show_choices(document: dict[str, Any]) -> None:
 
 
 def _space(
-    graph: Graph, found: Cuts, link: RadioLink, prices: EnergyTable, wishes: Wishes
+    graph: Graph,
+    found: Cuts,
+    link: RadioLink | ErgodicLink,
+    prices: EnergyTable,
+    wishes: Wishes,
 ) -> tuple[Space, Tails]:
     from joulecut.compiler.calibration import calibrate, crossing
     from joulecut.compiler.feeds import random_feeds

@@ -92,6 +92,23 @@ def test_co2_is_that_of_a_country(model: Path, samples: Path):
     assert no["co2_kg"] < eu["co2_kg"]
 
 
+def test_fading_and_short_words_cost_energy(model: Path):
+    def radio(*words: str) -> float:
+        done = CliRunner().invoke(app, ["analyze", str(model), *words, "--json"])
+        assert done.exit_code == 0, done.output
+        found = json.loads(done.stdout)
+        (first, *_) = found["cuts"]
+        rate = found["radio"]["rate_bits_per_s"]
+        assert first["radio_pj"] == pytest.approx(1e12 * 1e-3 * 8 * first["bytes"] / rate)
+        return first["radio_pj"]
+
+    steady = radio()
+    assert (
+        radio("--fading", "rayleigh") > radio("--fading", "rician", "--k-factor", "5") > steady
+    )
+    assert radio("--blocklength", "200", "--error-probability", "0.001") > steady
+
+
 def test_a_table_says_what_is_known_and_how(model: Path):
     text = said(model, "--objective", "energy", *FAST)
     assert "random inputs (give --samples for real ones)" in text
@@ -131,6 +148,10 @@ def test_a_profile_gives_the_times(model: Path, samples: Path, tmp_path: Path):
         (["--objective", "energy", "--edge", "toaster"], "target must be one of"),
         (["--objective", "energy", "--max-energy-uj", "1e-9"], "bounds must leave a candidate"),
         (["--objective", "energy", "--gain", "0"], "the link must carry bits"),
+        (["--fading", "snow"], "--fading must be one of none, rayleigh, rician, not 'snow'"),
+        (["--fading", "rician"], "--k-factor must come with --fading rician and only then"),
+        (["--k-factor", "3"], "--k-factor must come with --fading rician and only then"),
+        (["--blocklength", "200"], "blocklength and error_probability must both be given"),
         (["--objective", "energy", "--samples", "no.npz"], "samples must be a .npz file"),
         (
             ["--objective", "energy", "--profile", "no.json"],

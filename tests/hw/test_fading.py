@@ -10,7 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from joulecut.hw.fading import ergodic_rate_bits_per_s, outage_probability, scaled_e1
+from joulecut.hw.fading import (
+    ErgodicLink,
+    ergodic_rate_bits_per_s,
+    outage_probability,
+    scaled_e1,
+)
 from joulecut.hw.radio import (
     FadingLink,
     RadioError,
@@ -236,3 +241,23 @@ def test_closed_forms_are_shannons():
     with pytest.raises(RadioError, match=text):
         outage_probability(link, 1, 2.0)
     assert mean_rate_bits_per_s(link, gains(4.0)[:100]) > 0
+
+
+def test_an_ergodic_link_sends_at_the_mean_rate():
+    link = RadioLink()
+    for k_factor in (0.0, 4.0):
+        faded = ErgodicLink(link, k_factor)
+        rate = ergodic_rate_bits_per_s(link, k_factor)
+        assert faded.rate_bits_per_s == rate < link.rate_bits_per_s
+        assert faded.energy_j(1000) == link.power_w * 1000 / rate
+        assert faded.energy_j(0) == 0
+    assert "Rayleigh fading: " in ErgodicLink(link).describe()
+    assert "Rician fading, K 4: " in ErgodicLink(link, 4).describe()
+    assert ErgodicLink(RadioLink(gain=0)).energy_j(1) == math.inf
+
+
+def test_an_ergodic_link_has_no_blocklength():
+    with pytest.raises(RadioError, match="blocklength must be None for a closed form"):
+        ErgodicLink(RadioLink(blocklength=200, error_probability=1e-3))
+    with pytest.raises(RadioError, match="k_factor must be finite and 0 or more"):
+        ErgodicLink(RadioLink(), -1)
