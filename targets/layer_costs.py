@@ -14,7 +14,7 @@ from joulecut.compiler.cost import cost_of_layer
 from joulecut.compiler.errors import ConfigError
 from joulecut.compiler.graph import Graph, name_of, spec_of
 from joulecut.compiler.layers import Layer, layers
-from joulecut.compiler.profile import LayerProfile, Profile
+from joulecut.compiler.profile import LayerProfile, Profile, sums
 from joulecut.compiler.search import LayerCosts
 from joulecut.hw.energy_table import EnergyTable
 from joulecut.hw.radio import RadioLink
@@ -191,19 +191,18 @@ def _measured(every: Sequence[Layer], costs: LayerCosts, profile: Profile) -> La
     row before it stands for. Its time goes to the one of them with the most products, since the
     others only finish what that one computes.
     """
-    total = profile.total()
+    known = {layer.name: layer for layer in every}
+    rows = [row for row in profile.layers if row.name in known]  # the others code or hand over
+    total = sums(row.quantities for row in rows)
     axis = next((name for name in _TIMES if name in total), None)
     if axis is None:
         raise ConfigError(
             f"profile of {profile.device} must hold {' or '.join(_TIMES)} for every layer, "
             f"not {', '.join(total) or 'nothing'}"
         )
-    known = {layer.name: layer for layer in every}
     makers: Mapping[str, Layer] = {name_of(layer.output): layer for layer in every}
     seconds: dict[str, float] = {}
-    for row in profile.layers:
-        if row.name not in known:
-            continue  # coding the link, or handing over
+    for row in rows:
         group = _unclaimed(known[row.name], makers, seconds)
         heaviest = max(group, key=lambda layer: cost_of_layer(layer).macs)
         seconds |= {layer.name: 0.0 for layer in group}
@@ -212,7 +211,7 @@ def _measured(every: Sequence[Layer], costs: LayerCosts, profile: Profile) -> La
     if missing:
         raise ConfigError(
             f"profile of {profile.device} must cover every layer of the network, and lacks "
-            f"'{missing[0]}'; profile a bundle whose part is the whole network"
+            f"'{missing[0]}'; profile the other part on the same device, too"
         )
     return LayerCosts(
         costs.place,

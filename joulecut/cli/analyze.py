@@ -87,10 +87,13 @@ def analyze(
         str, typer.Option(help="A processor's energy: by operations or by instructions.")
     ] = "operations",
     profile: Annotated[
-        Path | None,
+        list[Path] | None,
         typer.Option(
-            help="Times of the edge: JSON of `joulecut profile` of the whole network."
+            help="Times of the edge: JSON of `joulecut profile`; again for other parts."
         ),
+    ] = None,
+    cloud_profile: Annotated[
+        list[Path] | None, typer.Option(help="Times of the cloud, likewise.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
@@ -134,7 +137,7 @@ def analyze(
         wishes = Wishes(
             objective, edge, cloud, cloud_clock, quantizer, bits, entropy, samples,
             sample_count, judge_count, max_energy_uj, max_latency_ms, max_drop, country,
-            account, profile,
+            account, tuple(profile or ()), tuple(cloud_profile or ()),
         )  # fmt: skip
         document["search"] = choices(graph, found, radio, prices, wishes)
     if as_json:

@@ -51,7 +51,8 @@ class Wishes:
         max_drop: of accuracy, in points below the unsplit network's.
         country: whose electricity, for CO2.
         account: how a processor's energy is counted.
-        profile: JSON of `joulecut profile`, of the whole network on the edge.
+        profiles: JSON of `joulecut profile`, of parts that together are the network, on the edge.
+        cloud_profiles: the same on the cloud.
     """
 
     objective: str
@@ -69,7 +70,8 @@ class Wishes:
     max_drop: float | None
     country: str
     account: str
-    profile: Path | None
+    profiles: tuple[Path, ...]
+    cloud_profiles: tuple[Path, ...]
 
 
 def choices(
@@ -190,7 +192,7 @@ def _space(
 
     account = cast("Account", wishes.account)
     names = _words(wishes.edges, "--edge")
-    profile = _profile(wishes.profile)
+    profile = _profile(wishes.profiles)
     if profile is not None and len(names) > 1:
         raise ConfigError(f"--profile must go with one --edge, not with {len(names)}")
     edges = tuple(
@@ -202,7 +204,7 @@ def _space(
         target(wishes.cloud),
         prices,
         clock_hz=wishes.cloud_clock_hz,
-        account="operations",
+        profile=_profile(wishes.cloud_profiles),
     )
     feeds, labels = _samples(graph, wishes)
     coded = feeds or random_feeds(graph, 2)
@@ -334,20 +336,28 @@ def _bounds(wishes: Wishes) -> str:
     return " ".join(said) or "none"
 
 
-def _profile(path: Path | None) -> Profile | None:
+def _profile(paths: tuple[Path, ...]) -> Profile | None:
+    """The rows of several profiles as one."""
     import json
 
     from joulecut.compiler.profile import Profile
 
-    if path is None:
+    found: list[Profile] = []
+    for path in paths:
+        try:
+            fields: Any = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise ConfigError(
+                f"--profile must be what `joulecut profile --json` printed, not '{path}': {error}"
+            ) from error
+        found.append(Profile.from_dict(fields))
+    devices = sorted({each.device for each in found})
+    if len(devices) > 1:
+        raise ConfigError(f"profiles must be of one device, not of {' and '.join(devices)}")
+    if not found:
         return None
-    try:
-        fields: Any = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ConfigError(
-            f"--profile must be what `joulecut profile --json` printed, not '{path}': {error}"
-        ) from error
-    return Profile.from_dict(fields)
+    rows = tuple(row for each in found for row in each.layers)
+    return Profile(found[0].device, rows, found[0].machine, found[0].notes)
 
 
 def _words(text: str, option: str) -> list[str]:

@@ -13,7 +13,9 @@ from typer.testing import CliRunner
 
 from joulecut.cli.app import app
 from joulecut.compiler.graph import input_specs
+from joulecut.compiler.layers import layers
 from joulecut.compiler.load import load
+from joulecut.compiler.pipeline import pipeline
 
 FAST = ("--quantizer", "none,sq", "--bits", "2,4-5", "--sample-count", "4")
 
@@ -116,22 +118,33 @@ def test_a_table_says_what_is_known_and_how(model: Path):
     assert "bytes assumed, energy assumed" in text
 
 
-def test_a_profile_gives_the_times(model: Path, samples: Path, tmp_path: Path):
-    from joulecut.compiler.layers import layers
-    from joulecut.compiler.pipeline import pipeline
-
+def profile_of(path: Path, names: list[str], device: str = "ssh://b") -> Path:
     rows = [
-        {"name": layer.name, "kind": "", "quantities": {"time_min": [5e6, "ns", "measured"]}}
-        for layer in layers(pipeline(load(model)))
+        {"name": name, "kind": "", "quantities": {"time_min": [5e6, "ns", "measured"]}}
+        for name in names
     ]
-    path = tmp_path / "p.json"
-    path.write_text(
-        json.dumps({"device": "ssh://b", "machine": "b", "notes": [], "layers": rows})
-    )
-    words = ("--objective", "latency", "--samples", samples, "--profile", path)
-    found = searched(model, *words)
-    assert found["places"][0]["whole_s"] == pytest.approx(5e-3 * len(rows))
-    assert found["places"][0]["time_provenance"] == "measured"
+    fields = {"device": device, "machine": "b", "notes": [], "layers": rows}
+    path.write_text(json.dumps(fields))
+    return path
+
+
+def test_profiles_of_both_parts_give_the_times(model: Path, samples: Path, tmp_path: Path):
+    names = [layer.name for layer in layers(pipeline(load(model)))]
+    edge = profile_of(tmp_path / "edge.json", [*names[:3], "link: encode"])
+    cloud = profile_of(tmp_path / "cloud.json", names[3:])
+    words = (model, "--objective", "latency", "--samples", samples)
+    both = ("--profile", edge, "--profile", cloud)
+    place, other = searched(*words, *both)["places"]
+    assert place["whole_s"] == pytest.approx(5e-3 * len(names))
+    assert place["time_provenance"] == "measured"
+    assert other["whole_s"] < 5e-3
+    _, other = searched(*words, "--cloud-profile", edge, "--cloud-profile", cloud)["places"]
+    assert other["whole_s"] == pytest.approx(5e-3 * len(names))
+    text = said(*words, *FAST, "--profile", edge, expect=2)
+    assert "must cover every layer of the network, and lacks" in text
+    strange = profile_of(tmp_path / "strange.json", names[3:], "local")
+    text = said(*words, *FAST, "--profile", edge, "--profile", strange, expect=2)
+    assert "profiles must be of one device, not of local and ssh://b" in text
 
 
 @pytest.mark.parametrize(
@@ -158,10 +171,12 @@ def test_a_profile_gives_the_times(model: Path, samples: Path, tmp_path: Path):
             "--profile must be what `joulecut profile --json` printed",
         ),
         (
-            ["--objective", "energy", "--profile", "x", "--edge", "pynq_z2,zcu104"],
-            "--profile must",
+            ["--objective", "energy", "--profile", "{profile}", "--edge", "pynq_z2,zcu104"],
+            "--profile must go with one --edge, not with 2",
         ),
     ],
 )
-def test_what_does_not_fit_is_refused(model: Path, words: list[str], text: str):
-    assert text in said(model, *FAST, *words, expect=2)
+def test_what_does_not_fit_is_refused(model: Path, words: list[str], text: str, tmp_path: Path):
+    profile = str(profile_of(tmp_path / "p.json", ["x"]))
+    given = [word.format(profile=profile) for word in words]
+    assert text in said(model, *FAST, *given, expect=2)
