@@ -10,6 +10,7 @@ import typer
 from joulecut.cli.choices import Wishes, choices, show_choices
 from joulecut.cli.links import link_of
 from joulecut.cli.output import emit, errors, table, verb
+from joulecut.cli.pages import write_page
 
 if TYPE_CHECKING:
     from joulecut.compiler.graph import Graph
@@ -95,6 +96,12 @@ def analyze(
     cloud_profile: Annotated[
         list[Path] | None, typer.Option(help="Times of the cloud, likewise.")
     ] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Write a page (HTML) that holds everything it shows.")
+    ] = None,
+    tables: Annotated[
+        Path | None, typer.Option(help="Write its tables into this folder, as CSV and JSON.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """List a model's dialect, layers and costs, and every legal cut with its price.
@@ -140,6 +147,10 @@ def analyze(
             account, tuple(profile or ()), tuple(cloud_profile or ()),
         )  # fmt: skip
         document["search"] = choices(graph, found, radio, prices, wishes)
+    if report is not None or tables is not None:
+        from joulecut.compiler.report.analysis import analysis_page
+
+        write_page(analysis_page(document), report, tables)
     if as_json:
         emit(document)
         return
@@ -178,7 +189,7 @@ def _counts(graph: Graph) -> dict[str, int]:
 
 def _layers(graph: Graph) -> list[dict[str, Any]]:
     from joulecut.compiler.cost import cost_of_layer
-    from joulecut.compiler.graph import spec_of
+    from joulecut.compiler.graph import name_of, spec_of
     from joulecut.compiler.layers import layers
 
     rows: list[dict[str, Any]] = []
@@ -188,6 +199,7 @@ def _layers(graph: Graph) -> list[dict[str, Any]]:
             {
                 "name": layer.name,
                 "kind": layer.kind,
+                "inputs": [name_of(value) for value in layer.inputs],
                 "shape": list(spec.shape),
                 "dtype": spec.dtype,
                 "bits": spec.qtype.bits if spec.qtype else 8 * spec.nbytes // spec.size,

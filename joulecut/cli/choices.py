@@ -125,6 +125,8 @@ def choices(
         "country": wishes.country,
         "best": _candidate(best, wishes.country),
         "pareto": [_candidate(each, wishes.country) for each in front],
+        "rate_distortion": _rate_distortion(space, best),
+        "selection": _selection(space),
         "seconds": {
             "prepare": prepared - started,
             "search": searched - prepared,
@@ -419,6 +421,55 @@ def _candidate(each: Candidate, country: str) -> dict[str, Any]:
             "accuracy": _provenance(costs.accuracy),
         },
     }
+
+
+def _rate_distortion(space: Space, best: Candidate) -> list[dict[str, Any]]:
+    """Every way to code what crosses at the best cut."""
+    elements = sum(spec.size for spec in best.cut.specs)
+    rows: list[dict[str, Any]] = []
+    for number, setting in enumerate(space.calibration.settings):
+        bits = space.calibration.bits(best.cut, number)
+        sqnr_db = space.calibration.sqnr_db(best.cut, number)
+        if bits is None or sqnr_db is None:
+            continue
+        rows.append(
+            {
+                "quantizer": setting.quantizer,
+                "bits": None if setting.quantizer == LOSSLESS else setting.bits,
+                "entropy": setting.entropy,
+                "bits_per_element": bits.value / elements,
+                "sqnr_db": None if sqnr_db == float("inf") else sqnr_db,
+                "provenance": bits.provenance,
+            }
+        )
+    return rows
+
+
+def _selection(space: Space) -> list[dict[str, Any]]:
+    """The best cut without loss on the first edge, by rate, from the slowest link; or nothing."""
+    from joulecut.compiler.envelope import selection_table
+    from joulecut.compiler.objective import Objective
+
+    lossless = next(
+        (n for n, s in enumerate(space.calibration.settings) if s.quantizer == LOSSLESS), None
+    )
+    if lossless is None:
+        return []
+    costs = [space.costs(cut, lossless, 0) for cut in range(len(space.cuts))]
+    found = selection_table(costs, Objective())
+    inside = [1 / start for start in found.starts if start > 0]
+    fastest, slowest = max(inside, default=1.0) * 10, min(inside, default=1.0) / 10
+    ends = [fastest, *inside, slowest]
+    return [
+        {
+            "cut": costs[choice].name,
+            "rate_from": ends[number + 1],
+            "rate_to": ends[number],
+            "provenance": costs[choice].energy_provenance,
+        }
+        for number, choice in enumerate(found.choices)
+        if choice is not None
+    ][::-1]
 
 
 def _provenance(quantity: Quantity | None) -> str | None:

@@ -9,6 +9,7 @@ import typer
 
 from joulecut.cli.devices import DEVICE_HELP
 from joulecut.cli.output import emit, errors, table, verb
+from joulecut.cli.pages import write_page
 from joulecut.compiler.errors import ConfigError
 
 
@@ -31,6 +32,12 @@ def profile(
     trace: Annotated[
         Path | None, typer.Option(help="Write a Chrome trace here, for a trace viewer.")
     ] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Write a page (HTML) that holds everything it shows.")
+    ] = None,
+    tables: Annotated[
+        Path | None, typer.Option(help="Write its tables into this folder, as CSV and JSON.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Time or instructions, bytes and energy, layer by layer; each number says its origin."""
@@ -50,8 +57,13 @@ def profile(
     if trace is not None:
         result.to_trace(trace)
         errors.print(f"wrote {trace}")
+    document = result.to_dict() | {"part": part}
+    if report is not None or tables is not None:
+        from joulecut.compiler.report.profile_page import profile_page
+
+        write_page(profile_page(document), report, tables)
     if as_json:
-        emit(result.to_dict() | {"part": part})
+        emit(document)
         return
     rows = result.to_rows()
     table(

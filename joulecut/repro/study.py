@@ -5,25 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from joulecut.compiler.report.files import Table
 from joulecut.compiler.report.page import Section
 from joulecut.repro.claims import Claim
 
-
-@dataclass(frozen=True)
-class Table:
-    """A table that goes into the page, and beside it as CSV and JSON.
-
-    Attributes:
-        name: of its files: letters, digits and dashes.
-        title: what it shows, with units and where the numbers come from.
-        columns: headings.
-        rows: plain values, one for each column.
-    """
-
-    name: str
-    title: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str | float | None, ...], ...]
+__all__ = ["Reproduction", "Table"]
 
 
 @dataclass(frozen=True)

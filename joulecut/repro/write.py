@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import csv
-import json
 from pathlib import Path
 
+from joulecut.compiler.report.files import write_tables
 from joulecut.compiler.report.page import Card, Page, Section, render
 from joulecut.repro.claims import Claim
 from joulecut.repro.study import Reproduction, Table
@@ -15,22 +14,10 @@ def write(done: Reproduction, directory: Path) -> Path:
     """Write `index.html` and the tables; returns the page's path."""
     directory.mkdir(parents=True, exist_ok=True)
     claims = _table_of(done.claims)
-    for each in (claims, *done.tables):
-        write_table(each, directory)
+    write_tables((claims, *done.tables), directory)
     page = directory / "index.html"
     page.write_text(render(_page(done, claims)), encoding="utf-8")
     return page
-
-
-def write_table(table: Table, directory: Path) -> None:
-    """Write `NAME.csv` and `NAME.json`, a list of objects by column."""
-    with (directory / f"{table.name}.csv").open("w", encoding="utf-8", newline="") as file:
-        rows = csv.writer(file)
-        rows.writerow(table.columns)
-        rows.writerows(table.rows)
-    objects = [dict(zip(table.columns, row, strict=True)) for row in table.rows]
-    text = json.dumps(objects, indent=1)
-    (directory / f"{table.name}.json").write_text(text + "\n", encoding="utf-8")
 
 
 def _table_of(claims: tuple[Claim, ...]) -> Table:

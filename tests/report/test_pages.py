@@ -1,0 +1,219 @@
+"""Pages hold what their documents hold, tables leave them as plain values, charts have data."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from qdq_models import network, write
+from typer.testing import CliRunner
+
+from joulecut.cli.app import app
+from joulecut.compiler.errors import ConfigError
+from joulecut.compiler.profile import LayerProfile, Profile, Quantity
+from joulecut.compiler.report import charts
+from joulecut.compiler.report.analysis import analysis_page
+from joulecut.compiler.report.charts import Point
+from joulecut.compiler.report.files import (
+    Table,
+    plain_value,
+    slug,
+    tables_of,
+    unique,
+    write_tables,
+)
+from joulecut.compiler.report.page import Page, Section, render
+from joulecut.compiler.report.profile_page import profile_page
+
+FAST = ("--quantizer", "none,sq", "--bits", "2,4", "--sample-count", "2")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write(network("convnet", dialect="QCDQ"), tmp_path_factory.mktemp("pages"))
+
+
+@pytest.fixture(scope="module")
+def document(model: Path) -> dict[str, Any]:
+    words = ["analyze", str(model), "--objective", "energy", *FAST, "--json"]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0, done.output
+    return json.loads(done.stdout)
+
+
+class TestAnalysis:
+    def test_every_cut_and_layer_has_its_row(self, document: dict[str, Any]):
+        tables = {table.name: table for table in tables_of(analysis_page(document))}
+        assert [row[1] for row in tables["cuts"].rows] == [
+            " + ".join(row["tensors"]) for row in document["cuts"]
+        ]
+        assert [row[2] for row in tables["cuts"].rows] == [c["bytes"] for c in document["cuts"]]
+        assert [row[0] for row in tables["layers"].rows] == [
+            row["name"] for row in document["layers"]
+        ]
+        assert len(tables["rate-and-distortion"].rows) == document["search"]["settings"]
+
+    def test_the_best_is_first_and_drawn_thick(self, document: dict[str, Any]):
+        page = analysis_page(document)
+        best = document["search"]["best"]
+        assert page.sections[0].rows[0][0] == " + ".join(best["tensors"])
+        assert page.sections[0].best == 0
+        drawn = next(s.chart for s in page.sections if s.title == "Network and cuts")
+        assert drawn.count('class="cut strong"') == len(best["tensors"])
+        assert drawn.count('class="layer"') == len(document["layers"])
+
+    def test_without_a_search_the_cheapest_is_set_off(self, document: dict[str, Any]):
+        plain = {key: value for key, value in document.items() if key != "search"}
+        page = analysis_page(plain)
+        cuts = next(section for section in page.sections if section.title == "Cuts")
+        least = min(document["cuts"], key=lambda row: row["total_pj"])
+        assert cuts.rows[cuts.best][1] == " + ".join(least["tensors"])
+
+    def test_rates_join_without_gaps(self, document: dict[str, Any]):
+        rows = document["search"]["selection"]
+        assert rows
+        for row, following in pairwise(rows):
+            assert row["rate_to"] == following["rate_from"] > row["rate_from"]
+
+    def test_the_verb_writes_page_and_tables(self, model: Path, tmp_path: Path):
+        page, folder = tmp_path / "a.html", tmp_path / "tables"
+        words = ["analyze", str(model), "--report", str(page), "--tables", str(folder)]
+        assert CliRunner().invoke(app, words).exit_code == 0
+        assert "<svg class=" in page.read_text(encoding="utf-8")
+        assert {path.name for path in folder.iterdir()} == {
+            "cuts.csv",
+            "cuts.json",
+            "layers.csv",
+            "layers.json",
+        }
+        done = CliRunner().invoke(app, ["analyze", str(model), "--tables", str(page)])
+        assert done.exit_code == 2
+        assert "--tables must be a folder, not the file" in done.output
+
+
+def test_a_profile_has_a_chart_for_each_quantity_that_all_layers_have():
+    rows = tuple(
+        LayerProfile(
+            name,
+            "Conv",
+            {
+                "instructions": Quantity(1e3 * (i + 1), "instruction", "simulated"),
+                "energy": Quantity(5.5, "pJ", "modelled"),
+                **({"time_min": Quantity(1, "ns", "measured")} if i else {}),
+            },
+        )
+        for i, name in enumerate(("<u>", "c"))
+    )
+    profile = Profile("qemu:aarch64", rows, "QEMU", ("a note",))
+    page = profile_page(profile.to_dict() | {"part": "edge"})
+    titles = [section.title for section in page.sections]
+    assert titles == ["instructions by layer", "energy by layer", "All layers"]
+    assert [card.label for card in page.cards] == [
+        "instructions, simulated",
+        "energy, modelled",
+    ]
+    assert "a note." in page.lead
+    assert "<u>" not in render(page).split("<body>")[1]
+
+
+class TestCharts:
+    def test_groups_differ_in_more_than_colour(self):
+        points = [Point(i, i, str(i), f"board{i}") for i in range(1, 6)]
+        figure = charts.pareto(points, [], ("x", "y"), points[0])
+        symbols = [trace.marker.symbol for trace in figure.data]
+        assert len(set(symbols)) == len(symbols)
+        lines = charts.lines({f"c{i}": [(0, 1), (1, 2)] for i in range(5)}, ("x", "y"), "t")
+        assert len({trace.line.dash for trace in lines.data}) == 5
+        bars = charts.stacked(["a"], {"p": [1], "q": [2], "r": [3]}, "t")
+        assert len({trace.marker.pattern.shape for trace in bars.data}) == 3
+
+    def test_an_axis_over_a_decade_is_logarithmic(self):
+        wide = charts.pareto([Point(1, 1, "a"), Point(100, 2, "b")], [], ("x", "y"))
+        assert (wide.layout.xaxis.type, wide.layout.yaxis.type) == ("log", None)
+        zero = charts.pareto([Point(0, 1, "a"), Point(100, 2, "b")], [], ("x", "y"))
+        assert zero.layout.xaxis.type is None
+
+    def test_a_trajectory_shows_each_cut(self):
+        figure = charts.trajectory(
+            {"PS": [1, 2], "pool1": [3, 4]},
+            {"PS": ["a", "b"], "pool1": ["p", "p"]},
+            "J",
+            "energy",
+        )
+        assert [list(trace.hovertext) for trace in figure.data] == [["a", "b"], ["p", "p"]]
+        assert figure.layout.yaxis.type == "log"
+
+    def test_bands_give_each_cut_one_row(self):
+        figure = charts.bands([(1, 10, "a"), (10, 50, "b"), (50, 60, "a")], "rate", "t")
+        assert [trace.y[0] for trace in figure.data] == ["a", "b", "a"]
+
+    def test_long_names_stay_different(self):
+        names = [f"{'x' * 40}{i}{'y' * 40}" for i in range(3)]
+        shown = charts.short(names)
+        assert len(set(shown)) == 3
+        assert all(len(name) <= 40 for name in shown)
+
+    def test_plotly_sees_no_tags(self):
+        figure = charts.stacked(["<b>a</b>"], {"<i>": [1]}, "<a href='x'>")
+        assert figure.data[0].name == "&lt;i&gt;"
+        assert figure.data[0].x == ("&lt;b&gt;a&lt;/b&gt;",)
+        assert figure.layout.title.text == "&lt;a href='x'&gt;"
+
+
+class TestFiles:
+    @pytest.mark.parametrize(
+        ("cell", "value"),
+        [
+            ("1,234", 1234),
+            ("-3.50", -3.5),
+            ("1e-05", 1e-5),
+            ("12.0", 12.0),
+            ("-", None),
+            ("conv1", "conv1"),
+            ("1,23", "1,23"),
+            ("1 x 2", "1 x 2"),
+            ("", ""),
+        ],
+    )
+    def test_cells_become_plain_values(self, cell: str, value: object):
+        found = plain_value(cell)
+        assert found == value
+        assert type(found) is type(value)
+
+    def test_csv_and_json_hold_the_same(self, tmp_path: Path):
+        sections = [
+            Section("Sizes, B", ("name", "bytes"), [("a,b", "1,200"), ("-", "7")]),
+            Section("Sizes B", ("x",), [("1.5",)]),
+            Section("no table"),
+        ]
+        page = Page("t", "l", [], sections)
+        names = write_tables(tables_of(page), tmp_path)
+        assert names == ["sizes-b", "sizes-b-2"]
+        with (tmp_path / "sizes-b.csv").open(encoding="utf-8", newline="") as file:
+            assert list(csv.reader(file)) == [["name", "bytes"], ["a,b", "1200"], ["", "7"]]
+        assert json.loads((tmp_path / "sizes-b.json").read_text()) == [
+            {"name": "a,b", "bytes": 1200},
+            {"name": None, "bytes": 7},
+        ]
+
+    @pytest.mark.parametrize("name", ["", "../x", "A", "a" * 90, "a b"])
+    def test_names_are_names_of_files(self, name: str, tmp_path: Path):
+        with pytest.raises(ConfigError, match="table must have a name of its own"):
+            write_tables([Table(name, "t", ("a",), ())], tmp_path)
+
+    def test_a_name_is_there_once(self, tmp_path: Path):
+        with pytest.raises(ConfigError, match="not 'a'"):
+            write_tables([Table("a", "t", ("x",), ())] * 2, tmp_path)
+
+    def test_slugs_are_short_and_unique(self):
+        assert slug("The best by energy, and what nothing beats!") == (
+            "the-best-by-energy-and-what-nothing-beats"
+        )
+        assert slug("…") == "table"
+        assert re.fullmatch(r"[a-z-]{1,60}", slug("word " * 40))
+        assert unique("a", ["a", "a-2"]) == "a-3"
