@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from joulecut.cli.lists import bits_of, words_of
 from joulecut.cli.output import errors, progress, table
 from joulecut.compiler.errors import ConfigError
 
@@ -193,7 +193,7 @@ def _space(
     from joulecut.targets.tails import Tails
 
     account = cast("Account", wishes.account)
-    names = _words(wishes.edges, "--edge")
+    names = words_of(wishes.edges, "--edge")
     profile = _profile(wishes.profiles)
     if profile is not None and len(names) > 1:
         raise ConfigError(f"--profile must go with one --edge, not with {len(names)}")
@@ -274,9 +274,9 @@ def _settings(wishes: Wishes) -> list[CodecConfig]:
 
     found: list[CodecConfig] = []
     try:
-        for entropy in _words(wishes.entropy, "--entropy"):
-            for quantizer in _words(wishes.quantizers, "--quantizer"):
-                several = [8] if quantizer == LOSSLESS else _bits(wishes.bits)
+        for entropy in words_of(wishes.entropy, "--entropy"):
+            for quantizer in words_of(wishes.quantizers, "--quantizer"):
+                several = [8] if quantizer == LOSSLESS else bits_of(wishes.bits)
                 found += [
                     CodecConfig.model_validate(
                         {"quantizer": quantizer, "bits": bits, "entropy": entropy}
@@ -291,23 +291,11 @@ def _settings(wishes: Wishes) -> list[CodecConfig]:
     return found
 
 
-def _bits(text: str) -> list[int]:
-    """`1-8`, or `2,4,8`."""
-    found: list[int] = []
-    for word in _words(text, "--bits"):
-        match = re.fullmatch(r"(\d)(?:-(\d))?", word)
-        if match is None:
-            raise ConfigError(f"--bits must be like 1-8 or 2,4,8, not '{text}'")
-        first, last = int(match[1]), int(match[2] or match[1])
-        found += range(first, last + 1)
-    return found
-
-
 def _objective(wishes: Wishes, min_accuracy: float | None) -> Objective:
     from joulecut.compiler.objective import Objective
 
     weights = {"energy": 0.0, "latency": 0.0}
-    for word in _words(wishes.objective, "--objective"):
+    for word in words_of(wishes.objective, "--objective"):
         name, _, value = word.partition("=")
         try:
             weights[name] += float(value or 1)
@@ -360,13 +348,6 @@ def _profile(paths: tuple[Path, ...]) -> Profile | None:
         return None
     rows = tuple(row for each in found for row in each.layers)
     return Profile(found[0].device, rows, found[0].machine, found[0].notes)
-
-
-def _words(text: str, option: str) -> list[str]:
-    words = [word.strip() for word in text.split(",") if word.strip()]
-    if not words:
-        raise ConfigError(f"{option} must name something, not ''")
-    return words
 
 
 def _known(cloud: LayerCosts | None) -> list[LayerCosts]:

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 import typer
 
 from joulecut.cli.files import npy_bytes, read_array, read_bytes, require_other, write_whole
+from joulecut.cli.lists import bits_of
 from joulecut.cli.output import emit, errors, table, verb
+from joulecut.cli.pages import write_page
 from joulecut.compiler.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -125,8 +127,16 @@ def stat(coded: Coded, max_bytes: MaxBytes = MAX_BYTES, as_json: AsJson = False)
 @verb
 def bench(
     tensor: Tensor,
-    bits: Annotated[int, typer.Option(help="Bits of an index, for all quantizers.")] = 4,
+    bits: Annotated[
+        str, typer.Option(help="Bits of an index, for all quantizers: 4, 2,4,8 or 1-8.")
+    ] = "4",
     repeats: Annotated[int, typer.Option(help="Runs of each; the fastest counts.")] = 3,
+    report: Annotated[
+        Path | None, typer.Option(help="Write a page (HTML) that holds everything it shows.")
+    ] = None,
+    tables: Annotated[
+        Path | None, typer.Option(help="Write its tables into this folder, as CSV and JSON.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Measure rate, distortion and speed of all quantizers on a tensor."""
@@ -135,20 +145,31 @@ def bench(
 
     if repeats < 1:
         raise ConfigError(f"--repeats must be at least 1, not {repeats}")
-    rows = measured(read_array(tensor), bits, repeats)
+    rows = measured(read_array(tensor), bits_of(bits), repeats)
+    document = {
+        "tensor": str(tensor),
+        "machine": machine_line(),
+        "provenance": "measured",
+        "rows": [row.to_dict() for row in rows],
+    }
+    if report is not None or tables is not None:
+        from joulecut.compiler.report.codec_page import codec_page
+
+        write_page(codec_page(document), report, tables)
     if as_json:
-        emit(
-            {
-                "tensor": str(tensor),
-                "machine": machine_line(),
-                "provenance": "measured",
-                "rows": [row.to_dict() for row in rows],
-            }
-        )
+        emit(document)
         return
     table(
         f"{tensor}: measured, best of {repeats} on {machine_line()}",
-        ("quantizer", "entropy", "bits/sample", "SQNR dB", "encode MB/s", "decode MB/s"),
+        (
+            "quantizer",
+            "bits",
+            "entropy",
+            "bits/sample",
+            "SQNR dB",
+            "encode MB/s",
+            "decode MB/s",
+        ),
         [row.cells() for row in rows],
         left=2,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, TypeVar
 
@@ -35,6 +35,7 @@ class Row:
 
     Attributes:
         quantizer: its name, or "none".
+        bits: of an index; None without loss.
         entropy: the lossless stage.
         bits_per_sample: of the whole blob.
         sqnr_db: signal to quantization noise; None without noise or without signal.
@@ -43,6 +44,7 @@ class Row:
     """
 
     quantizer: str
+    bits: int | None
     entropy: str
     bits_per_sample: float
     sqnr_db: float | None
@@ -57,6 +59,7 @@ class Row:
         """As a table shows it."""
         return (
             self.quantizer,
+            "-" if self.bits is None else str(self.bits),
             self.entropy,
             f"{self.bits_per_sample:.4f}",
             "-" if self.sqnr_db is None else f"{self.sqnr_db:.2f}",
@@ -65,15 +68,18 @@ class Row:
         )
 
 
-def measured(array: np.ndarray, bits: int, repeats: int) -> list[Row]:
-    """A row for each quantizer and lossless stage.
+def measured(array: np.ndarray, bits: Sequence[int], repeats: int) -> list[Row]:
+    """A row for each quantizer, number of bits and lossless stage.
 
     Raises:
         ConfigError: the tensor cannot be coded.
     """
     lossy = QUANTIZERS if array.dtype.name in QUANTIZABLE else (None,)
     return [
-        _row(array, name, bits, entropy, repeats) for name in lossy for entropy in ENTROPIES
+        _row(array, name, each, entropy, repeats)
+        for name in lossy
+        for each in (bits if name else (None,))
+        for entropy in ENTROPIES
     ]
 
 
@@ -85,15 +91,16 @@ def sqnr_db(array: np.ndarray, back: np.ndarray) -> float | None:
 
 
 def _row(
-    array: np.ndarray, name: Name | None, bits: int, entropy: Entropy, repeats: int
+    array: np.ndarray, name: Name | None, bits: int | None, entropy: Entropy, repeats: int
 ) -> Row:
     def encode() -> bytes:
-        return codec.encode(array, name, bits=bits if name else None, entropy=entropy)
+        return codec.encode(array, name, bits=bits, entropy=entropy)
 
     blob, encode_s = _fastest(encode, repeats)
     back, decode_s = _fastest(lambda: codec.decode(blob, max_bytes=array.nbytes), repeats)
     return Row(
         quantizer=name or "none",
+        bits=bits,
         entropy=entropy,
         bits_per_sample=codec.stat(blob).bits_per_sample,
         sqnr_db=sqnr_db(array, back),

@@ -11,6 +11,7 @@ import typer
 from joulecut.cli.arrays import read_samples
 from joulecut.cli.devices import DEVICES, engines
 from joulecut.cli.output import emit, errors, progress, table, verb
+from joulecut.cli.pages import write_page
 from joulecut.compiler.errors import ConfigError
 
 
@@ -40,6 +41,13 @@ def verify(
     tolerance: Annotated[
         float, typer.Option(help="With --store-baseline: how much it may fall, 0 to 1.")
     ] = 0.002,
+    page: Annotated[
+        Path | None,
+        typer.Option("--report", help="Write a page (HTML) that holds everything it shows."),
+    ] = None,
+    tables: Annotated[
+        Path | None, typer.Option(help="Write its tables into this folder, as CSV and JSON.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Compare the built parts with engines, name the first divergent layer, exit 1 if any."""
@@ -62,10 +70,14 @@ def verify(
             raise ConfigError("--labels must come with --input, the samples that they name")
         top1 = _accuracy(held.path, feeds, labels)
         document["accuracy"] = {"value": top1, "provenance": "measured"}
+    rows = report.rows()
+    if page is not None or tables is not None:
+        from joulecut.compiler.report.verify_page import verify_page
+
+        write_page(verify_page(str(bundle), rows, ok=report.ok, accuracy=top1), page, tables)
     if as_json:
         emit(document)
     else:
-        rows = report.rows()
         table(str(bundle), tuple(rows[0]), [tuple(row.values()) for row in rows], left=2)
     if top1 is not None:
         errors.print(f"top-1 accuracy of the split network: {top1:.4f} (measured)")

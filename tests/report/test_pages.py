@@ -9,6 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from qdq_models import network, write
 from typer.testing import CliRunner
@@ -29,6 +30,7 @@ from joulecut.compiler.report.files import (
 )
 from joulecut.compiler.report.page import Page, Section, render
 from joulecut.compiler.report.profile_page import profile_page
+from joulecut.compiler.report.verify_page import verify_page
 
 FAST = ("--quantizer", "none,sq", "--bits", "2,4", "--sample-count", "2")
 
@@ -217,3 +219,26 @@ class TestFiles:
         assert slug("…") == "table"
         assert re.fullmatch(r"[a-z-]{1,60}", slug("word " * 40))
         assert unique("a", ["a", "a-2"]) == "a-3"
+
+
+def test_the_codec_bench_draws_a_curve_for_each_quantizer(tmp_path: Path):
+    tensor = np.random.default_rng(0).standard_normal((1, 8, 20, 20)).astype(np.float32)
+    np.save(tmp_path / "x.npy", tensor)
+    page, folder = tmp_path / "page.html", tmp_path / "tables"
+    words = ["codec", "bench", str(tmp_path / "x.npy"), "--repeats", "1", "--bits", "2-3"]
+    words += ["--report", str(page), "--tables", str(folder), "--json"]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0, done.output
+    rows = json.loads(done.stdout)["rows"]
+    assert {row["bits"] for row in rows} == {None, 2, 3}
+    kept = json.loads((folder / "all-rows.json").read_text())
+    assert [row["index bits"] for row in kept] == [row["bits"] for row in rows]
+    assert "rate and distortion" in page.read_text(encoding="utf-8")
+
+
+def test_a_verification_says_its_verdict():
+    row = {"engine": "tvm", "part": "edge", "verdict": "equal", "first divergence": ""}
+    page = verify_page("m.bundle", [row], ok=True, accuracy=0.975)
+    assert [card.value for card in page.cards] == ["equal", "1", "97.50 %"]
+    assert page.sections[0].rows == [("tvm", "edge", "equal", "-")]
+    assert verify_page("m.bundle", [], ok=False).cards[0].value == "differs"
