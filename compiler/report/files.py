@@ -1,31 +1,30 @@
-"""The tables of a page as files: CSV for spreadsheets, JSON for programs."""
+"""Tables of a report as files: each as CSV and as JSON, the same values as on the page."""
 
 from __future__ import annotations
 
 import csv
 import json
+import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from joulecut.compiler.errors import ConfigError
-from joulecut.compiler.report.page import Page
 
-_NUMBER = re.compile(r"[+-]?(\d{1,3}(,\d{3})+|\d+)(\.\d+)?(e[+-]?\d+)?")
-_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,79}")
+Value = str | float | bool | None
 
-Value = str | float | None
+_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table that stands in a page, and beside it as files.
+    """A table that goes into the page, and beside it as CSV and JSON.
 
     Attributes:
-        name: of its files: small letters, digits and dashes.
+        name: of its files and of its place in the page: letters, digits and dashes.
         title: what it shows, with units and where the numbers come from.
-        columns: headings.
+        columns: headings, each once.
         rows: plain values, one for each column.
     """
 
@@ -34,67 +33,73 @@ class Table:
     columns: tuple[str, ...]
     rows: tuple[tuple[Value, ...], ...]
 
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            raise ConfigError(
+                f"name of a table must be letters, digits and dashes, not '{self.name}'"
+            )
+        if len(set(self.columns)) != len(self.columns):
+            raise ConfigError(f"columns of table '{self.name}' must differ: {self.columns}")
+        for row in self.rows:
+            if len(row) != len(self.columns):
+                raise ConfigError(
+                    f"rows of table '{self.name}' must have {len(self.columns)} values, "
+                    f"not {len(row)}: {row}"
+                )
 
-def tables_of(page: Page) -> list[Table]:
-    """The tables of a page; cells that are numbers as numbers, "-" as nothing."""
-    found: list[Table] = []
-    for section in page.sections:
-        if section.columns:
-            name = unique(slug(section.title), [table.name for table in found])
-            rows = tuple(tuple(map(plain_value, row)) for row in section.rows)
-            found.append(Table(name, section.title, tuple(section.columns), rows))
-    return found
 
-
-def write_tables(tables: Sequence[Table], folder: Path) -> list[str]:
-    """Write NAME.csv and NAME.json, a list of objects by column, for each table.
-
-    Returns:
-        The names.
+def write_tables(tables: Iterable[Table], directory: Path) -> list[Path]:
+    """Write `NAME.csv` and `NAME.json` of each table; returns the paths in this order.
 
     Raises:
-        ConfigError: a name is no name of a file, or is there twice.
+        ConfigError: two tables have one name, or the folder cannot be written.
     """
-    names = [table.name for table in tables]
-    for name in names:
-        if not _NAME.fullmatch(name) or names.count(name) > 1:
-            raise ConfigError(
-                f"table must have a name of its own of small letters, digits and dashes, "
-                f"not '{name}'"
-            )
-    folder.mkdir(parents=True, exist_ok=True)
-    for table in tables:
-        with (folder / f"{table.name}.csv").open("w", encoding="utf-8", newline="") as file:
-            rows = csv.writer(file)
-            rows.writerow(table.columns)
-            rows.writerows(table.rows)
-        objects = [dict(zip(table.columns, row, strict=True)) for row in table.rows]
-        text = json.dumps(objects, indent=1)
-        (folder / f"{table.name}.json").write_text(text + "\n", encoding="utf-8")
-    return names
+    every = list(tables)
+    names = [table.name for table in every]
+    if len(set(names)) != len(names):
+        raise ConfigError(f"tables must have names that differ, not {', '.join(names)}")
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        return [path for table in every for path in write_table(table, directory)]
+    except OSError as error:
+        raise ConfigError(
+            f"folder of the tables must be writable, not '{directory}': {error}"
+        ) from error
 
 
-def plain_value(cell: str) -> Value:
-    """What a cell says: a number without separators, None for "-", else its text."""
-    if cell == "-":
-        return None
-    if not _NUMBER.fullmatch(cell):
-        return cell
-    number = float(cell.replace(",", ""))
-    return (
-        int(number) if number.is_integer() and "." not in cell and "e" not in cell else number
-    )
+def write_table(table: Table, directory: Path) -> tuple[Path, Path]:
+    """Write `NAME.csv` and `NAME.json`, a list of objects by column, into a folder that exists.
+
+    JSON knows no infinity and no NaN: they become null there and `inf` or `nan` in the CSV.
+    """
+    as_csv, as_json = (directory / f"{table.name}.{kind}" for kind in ("csv", "json"))
+    with as_csv.open("w", encoding="utf-8", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(table.columns)
+        rows.writerows(table.rows)
+    objects = [dict(zip(table.columns, row, strict=True)) for row in json_rows(table)]
+    as_json.write_text(json.dumps(objects, indent=1) + "\n", encoding="utf-8")
+    return as_csv, as_json
 
 
-def slug(title: str) -> str:
-    """A title as a name of files and anchors."""
-    words = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
-    return words[:60].strip("-") or "table"
+def json_rows(table: Table) -> list[list[Value]]:
+    """The rows as JSON can hold them."""
+    return [
+        [None if isinstance(v, float) and not math.isfinite(v) else v for v in row]
+        for row in table.rows
+    ]
 
 
-def unique(name: str, taken: Sequence[str]) -> str:
-    """The name, or with a number behind it if it is taken."""
-    candidate, again = name, 2
-    while candidate in taken:
-        candidate, again = f"{name}-{again}", again + 1
-    return candidate
+def text_of(value: Value) -> str:
+    """A value as people read it: thousands apart, four digits of what is no whole number."""
+    match value:
+        case None:
+            return "-"
+        case bool():
+            return "yes" if value else "no"
+        case str():
+            return value
+        case int():
+            return f"{value:,}"
+        case _:
+            return f"{value:,.0f}" if 1e4 <= abs(value) < 1e9 else f"{value:.4g}"

@@ -9,8 +9,6 @@ from joulecut.compiler.report.files import Table
 from joulecut.compiler.report.page import Section
 from joulecut.repro.claims import Claim
 
-__all__ = ["Reproduction", "Table"]
-
 
 @dataclass(frozen=True)
 class Reproduction:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from joulecut.compiler.report.files import write_tables
+from joulecut.compiler.report.files import Table, write_table, write_tables
 from joulecut.compiler.report.page import Card, Page, Section, render
 from joulecut.repro.claims import Claim
-from joulecut.repro.study import Reproduction, Table
+from joulecut.repro.study import Reproduction
+
+__all__ = ["write", "write_table"]
 
 
 def write(done: Reproduction, directory: Path) -> Path:
     """Write `index.html` and the tables; returns the page's path."""
-    directory.mkdir(parents=True, exist_ok=True)
     claims = _table_of(done.claims)
     write_tables((claims, *done.tables), directory)
     page = directory / "index.html"
@@ -32,22 +33,5 @@ def _table_of(claims: tuple[Claim, ...]) -> Table:
 def _page(done: Reproduction, claims: Table) -> Page:
     verdicts = [claim.verdict for claim in done.claims]
     cards = [Card(f"{verdicts.count(verdict)}", verdict) for verdict in dict.fromkeys(verdicts)]
-    tables = [
-        Section(
-            each.title, each.columns, [[_cell(value) for value in row] for row in each.rows]
-        )
-        for each in (claims, *done.tables)
-    ]
+    tables = [Section.of(each) for each in (claims, *done.tables)]
     return Page(done.title, done.lead, cards, [tables[0], *done.sections, *tables[1:]])
-
-
-def _cell(value: str | float | None) -> str:
-    match value:
-        case None:
-            return "-"
-        case float():
-            return f"{value:.4g}"
-        case str():
-            return value
-        case _:
-            return f"{value:,}"

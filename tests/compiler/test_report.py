@@ -1,13 +1,20 @@
 from __future__ import annotations
 
+import csv
+import json
+import math
 import re
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import pytest
 
+from joulecut.compiler.errors import ConfigError
 from joulecut.compiler.report import charts
 from joulecut.compiler.report.cut_table import COLUMNS, ArrayRow, CutRow, cells, cheapest
-from joulecut.compiler.report.page import Card, Page, Section, render
+from joulecut.compiler.report.files import Table, Value, write_tables
+from joulecut.compiler.report.page import Card, Page, Section, number_in, render
+from joulecut.compiler.report.palette import STYLES, contrast, styles
 
 ROW = CutRow(
     cut="pool1",
@@ -99,3 +106,95 @@ def test_a_chart_per_layer_begins_at_the_top():
     figure = charts.layer_bars(["first", "second"], [1.0, 2.0], "instructions")
     assert figure.layout.yaxis.autorange == "reversed"
     assert list(figure.data[0].y) == ["first", "second"]
+
+
+HOSTILE = "</script><img src=x onerror=alert(1)>"
+
+
+def test_names_cannot_leave_the_embedded_data():
+    shown = render(Page("t", "l", [], [Section.of(Table("a", "A", ("n",), ((HOSTILE,),)))]))
+    (data,) = re.findall(r'<script type="application/json">(.*?)</script>', shown)
+    assert json.loads(data) == {"name": "a", "columns": ["n"], "rows": [[HOSTILE]]}
+    assert "<img" not in shown
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("1,234.5", 1234.5),
+        ("12 %", 12.0),
+        ("3.5 uJ", 3.5),
+        ("4a1", None),
+        ("-2e-3", -0.002),
+        ("1,23", None),
+        ("12/25/62", None),
+        ("conv1", None),
+        ("-", None),
+        ("", None),
+    ],
+)
+def test_text_that_is_a_number_sorts_as_one(text: str, number: float | None):
+    assert number_in(text) == number
+
+
+def test_sections_have_names_of_their_own():
+    shown = render(Page("t", "l", [], [Section("Same: name"), Section("Same name")]))
+    assert re.findall(r'<h2 id="([^"]*)"', shown) == ["same-name", "same-name-2"]
+    assert re.findall(r'<a href="#([^"]*)"', shown) == ["same-name", "same-name-2"]
+
+
+def test_a_cell_keeps_its_value_beside_its_text():
+    table = Table("a", "A", ("v", "w"), ((1234567, 0.123456), (None, True)))
+    shown = render(Page("t", "l", [], [Section.of(table)]))
+    assert '<td class="n short" data-value="1234567">1,234,567</td>' in shown
+    assert '<td class="n short" data-value="0.123456">0.1235</td>' in shown
+
+
+def test_tables_become_files_with_the_same_values(tmp_path: Path):
+    table = Table("a-b", "A", ("name", "v"), (("x, y", 1.5), ('"z"', math.inf)))
+    paths = write_tables([table], tmp_path / "new")
+    assert [path.name for path in paths] == ["a-b.csv", "a-b.json"]
+    with paths[0].open(encoding="utf-8", newline="") as file:
+        assert list(csv.reader(file)) == [["name", "v"], ["x, y", "1.5"], ['"z"', "inf"]]
+    assert json.loads(paths[1].read_text()) == [
+        {"name": "x, y", "v": 1.5},
+        {"name": '"z"', "v": None},
+    ]
+
+
+def test_tables_that_would_overwrite_each_other_are_refused(tmp_path: Path):
+    table = Table("a", "A", ("v",), ())
+    with pytest.raises(ConfigError, match="tables must have names that differ, not a, a"):
+        write_tables([table, table], tmp_path)
+
+
+def test_tables_that_cannot_be_written_are_refused(tmp_path: Path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match="folder of the tables must be writable, not "):
+        write_tables([Table("a", "A", ("v",), ())], tmp_path / "file")
+
+
+@pytest.mark.parametrize(
+    ("name", "columns", "rows", "text"),
+    [
+        ("../a", ("v",), (), "name of a table must be letters, digits and dashes"),
+        ("a", ("v", "v"), (), "columns of table 'a' must differ"),
+        ("a", ("v",), ((1, 2),), "rows of table 'a' must have 1 values, not 2"),
+    ],
+)
+def test_tables_that_are_none_are_refused(
+    name: str, columns: tuple[str, ...], rows: tuple[tuple[Value, ...], ...], text: str
+):
+    with pytest.raises(ConfigError, match=text):
+        Table(name, "A", columns, rows)
+
+
+def test_colours_stand_out_from_paper():
+    assert min(contrast(style.colour, "#ffffff") for style in STYLES) >= 3
+    assert contrast("#000000", "#ffffff") == 21
+
+
+def test_series_differ_without_their_colours():
+    fifteen = [(style.dash, style.symbol) for style in styles(15)]
+    assert len(set(fifteen)) == 15
+    assert len({style.pattern for style in STYLES}) == len(STYLES)
