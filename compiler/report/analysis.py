@@ -7,6 +7,7 @@ from typing import Any
 
 from joulecut.compiler.report import charts
 from joulecut.compiler.report.charts import Point
+from joulecut.compiler.report.files import Table, Value
 from joulecut.compiler.report.network import Box, CutMark, drawing
 from joulecut.compiler.report.page import Card, Page, Section
 
@@ -75,7 +76,7 @@ def _network(document: Document) -> Section:
     ]
     return Section(
         "Network and cuts",
-        chart=f'<div class="scroll">{drawing(boxes, marks, document["model"])}</div>',
+        chart=f'<div class="drawing">{drawing(boxes, marks, document["model"])}</div>',
         note="Dashes are legal cuts. Numbered ones are not beaten in MACs and bytes (rows of the "
         "table of cuts); the thick one is the best. A cut at several tensors has a mark at each.",
     )
@@ -95,18 +96,17 @@ def _cut_sections(document: Document) -> list[Section]:
     front = [point for point, row in zip(points, cuts, strict=True) if row["pareto"]]
     others = [point for point, row in zip(points, cuts, strict=True) if not row["pareto"]]
     axes = ("MACs at the edge, plus 1 (counted)", "bytes that cross, uncompressed (counted)")
-    rows = [
+    rows = tuple(
         (
-            f"{number}",
+            number,
             cut_name(row),
-            f"{row['bytes']:,}",
-            f"{row['edge_macs']:,}",
-            *(f"{row[f'{part}_pj'] / 1e6:.3f}" for part in ("compute", "memory", "radio")),
-            f"{row['total_pj'] / 1e6:.3f}",
-            "yes" if row["pareto"] else "",
+            row["bytes"],
+            row["edge_macs"],
+            *(row[f"{part}_pj"] / 1e6 for part in ("compute", "memory", "radio", "total")),
+            row["pareto"],
         )
         for number, row in enumerate(cuts, 1)
-    ]
+    )
     least = min(range(len(cuts)), key=lambda i: cuts[i]["total_pj"], default=-1)
     shown = _evenly(cuts)
     parts = {
@@ -123,20 +123,23 @@ def _cut_sections(document: Document) -> list[Section]:
             "Work against bytes",
             chart=charts.to_html(charts.pareto(front, others, axes)),
         ),
-        Section(
-            "Cuts",
-            (
-                "no.",
-                "cut",
-                "bytes",
-                "edge MACs",
-                "compute uJ",
-                "memory uJ",
-                "radio uJ",
-                "total uJ",
-                "not beaten",
+        Section.of(
+            Table(
+                "cuts",
+                "Cuts",
+                (
+                    "no.",
+                    "cut",
+                    "bytes",
+                    "edge MACs",
+                    "compute uJ",
+                    "memory uJ",
+                    "radio uJ",
+                    "total uJ",
+                    "not beaten",
+                ),
+                rows,
             ),
-            rows,
             chart=charts.to_html(energy),
             note="Bytes and MACs are counted, energies modelled. What crosses is not compressed.",
             best=least,
@@ -152,20 +155,21 @@ def _layer_sections(document: Document) -> list[Section]:
         [row["macs"] for row in shown],
         "MACs of layers that have any (counted)",
     )
-    rows = [
+    rows = tuple(
         (
             row["name"],
             row["kind"],
             f"{row['dtype']} {row['shape']}",
-            f"{row['bits']}",
-            f"{row['macs']:,}",
-            f"{row['weight_bytes']:,}",
-            f"{row['output_bytes']:,}",
+            row["bits"],
+            row["macs"],
+            row["weight_bytes"],
+            row["output_bytes"],
         )
         for row in layers
-    ]
+    )
     columns = ("layer", "kind", "output", "bits", "MACs", "weight bytes", "output bytes")
-    return [Section("Layers", columns, rows, chart=charts.to_html(bars))]
+    table = Table("layers", "Layers", columns, rows)
+    return [Section.of(table, chart=charts.to_html(bars))]
 
 
 def _best_cards(best: Document) -> list[Card]:
@@ -199,22 +203,25 @@ def _search_sections(found: Document) -> list[Section]:
         f"latency, ms ({best['provenance']['latency']})" if late else "bytes that cross",
     )
     scatter = charts.pareto([point(row) for row in front], [], axes, point(best))
-    rows = [_cells(row) for row in (best, *(row for row in front if row != best))]
+    table = Table(
+        "candidates",
+        f"The best by {found['objective']}, and what nothing beats",
+        (
+            "cut",
+            "coded",
+            "edge",
+            "bytes",
+            "energy uJ",
+            "latency ms",
+            "SQNR dB",
+            "accuracy %",
+            f"CO2 ug ({found['country']})",
+        ),
+        tuple(_cells(row) for row in (best, *(row for row in front if row != best))),
+    )
     sections = [
-        Section(
-            f"The best by {found['objective']}, and what nothing beats",
-            (
-                "cut",
-                "coded",
-                "edge",
-                "bytes",
-                "energy uJ",
-                "latency ms",
-                "SQNR dB",
-                "accuracy %",
-                f"CO2 ug ({found['country']})",
-            ),
-            rows,
+        Section.of(
+            table,
             chart=charts.to_html(scatter),
             note=f"{found['candidates']:,} candidates: {found['cuts']} cuts, "
             f"{found['settings']} ways to code, every edge. The front is that of energy, "
@@ -243,17 +250,18 @@ def _rate_distortion(best: Document, rows: Sequence[Document]) -> Section:
         f"what coding costs at {cut_name(best)}",
     )
     columns = ("quantizer", "index bits", "lossless stage", "bits an element", "SQNR dB")
-    cells = [
+    cells = tuple(
         (
             row["quantizer"],
-            "-" if row["bits"] is None else f"{row['bits']}",
+            row["bits"],
             row["entropy"],
-            f"{row['bits_per_element']:.4f}",
-            "exact" if row["sqnr_db"] is None else f"{row['sqnr_db']:.2f}",
+            row["bits_per_element"],
+            "exact" if row["sqnr_db"] is None else row["sqnr_db"],
         )
         for row in rows
-    ]
-    return Section("Rate and distortion", columns, cells, chart=charts.to_html(figure))
+    )
+    table = Table("rate-distortion", "Rate and distortion", columns, cells)
+    return Section.of(table, chart=charts.to_html(figure))
 
 
 def _selection(rows: Sequence[Document]) -> Section:
@@ -261,11 +269,9 @@ def _selection(rows: Sequence[Document]) -> Section:
     ends = [(row["rate_from"], row["rate_to"], row["cut"]) for row in rows]
     figure = charts.bands(ends, "rate of the link, bits a second", "best cut by rate")
     columns = ("cut", "from bit/s", "to bit/s")
-    cells = [(row["cut"], f"{row['rate_from']:.4g}", f"{row['rate_to']:.4g}") for row in rows]
-    return Section(
-        "When the channel moves",
-        columns,
-        cells,
+    cells = tuple((row["cut"], row["rate_from"], row["rate_to"]) for row in rows)
+    return Section.of(
+        Table("selection", "When the channel moves", columns, cells),
         chart=charts.to_html(figure),
         note="Cuts coded without loss, by least energy of the edge; docs/selection.md. The ends "
         "of the axis stand for 0 and infinity.",
@@ -286,17 +292,17 @@ def _coded(row: Document) -> str:
     return f"{row['quantizer']} {row['bits']} bits{stage}"
 
 
-def _cells(row: Document) -> tuple[str, ...]:
+def _cells(row: Document) -> tuple[Value, ...]:
     return (
         cut_name(row),
         _coded(row),
         row["edge"],
-        f"{row['bytes']:,.0f}",
-        f"{row['energy_j'] * 1e6:.3f}",
-        "-" if row["latency_s"] is None else f"{row['latency_s'] * 1e3:.3f}",
-        "exact" if row["sqnr_db"] is None else f"{row['sqnr_db']:.1f}",
-        "-" if row["accuracy"] is None else f"{row['accuracy'] * 100:.1f}",
-        f"{row['co2_kg'] * 1e9:.4g}",
+        row["bytes"],
+        row["energy_j"] * 1e6,
+        None if row["latency_s"] is None else row["latency_s"] * 1e3,
+        "exact" if row["sqnr_db"] is None else row["sqnr_db"],
+        None if row["accuracy"] is None else row["accuracy"] * 100,
+        row["co2_kg"] * 1e9,
     )
 
 

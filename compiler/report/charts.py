@@ -1,8 +1,7 @@
 """Charts of the report, as plotly figures without any file or network of their own.
 
-Colours are those of Okabe and Ito (Color Universal Design, 2008), which people tell apart who see
-fewer; marks and dashes differ with them. Names come from models: plotly shows text with its own
-small set of tags, so `plain` takes from them what would begin one.
+Names come from models: plotly shows text with its own small set of tags, so `plain` takes from
+them what would begin one.
 """
 
 from __future__ import annotations
@@ -14,16 +13,11 @@ from typing import Any
 import plotly.graph_objects as go
 
 from joulecut.compiler.report.cut_table import CutRow
+from joulecut.compiler.report.palette import GREY, INK, STYLES, styles
 
-BLUE, ORANGE, RED, GREEN = "#0072b2", "#e69f00", "#d55e00", "#009e73"
-PURPLE, SKY, INK, GREY = "#cc79a7", "#56b4e9", "#1d2733", "#8a96a3"
-SERIES = (BLUE, RED, GREEN, ORANGE, PURPLE, SKY, INK)
-DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot", "solid")
-SYMBOLS = ("circle", "square", "diamond", "triangle-up", "x", "cross", "star")
-PATTERNS = ("", "/", ".", "x", "-", "+", "|")
-PARTS = (BLUE, ORANGE, RED)
-COLOURS = {"compute": BLUE, "memory": ORANGE, "radio": RED}
+COLOURS = {"compute": STYLES[0].colour, "memory": STYLES[1].colour, "radio": STYLES[2].colour}
 NAME_CHARACTERS = 28
+_PATTERN = {"fgcolor": "white", "size": 6, "solidity": 0.25}
 
 
 @dataclass(frozen=True)
@@ -55,12 +49,12 @@ def energy_by_cut(rows: Sequence[CutRow]) -> Any:
 def stacked(names: Sequence[str], parts: Mapping[str, Sequence[float]], title: str) -> Any:
     """Stacked bars, one for each name; parts differ in colour and pattern."""
     figure: Any = go.Figure()
-    for number, (part, values) in enumerate(parts.items()):
+    for (part, values), look in zip(parts.items(), styles(len(parts)), strict=True):
         figure.add_bar(
             name=plain(part),
             x=short(names),
             y=list(values),
-            marker={"color": PARTS[number % 3], "pattern": _pattern(number)},
+            marker={"color": look.colour, "pattern": {**_PATTERN, "shape": look.pattern}},
             hovertext=[plain(name) for name in names],
         )
     return styled(figure, title, barmode="stack")
@@ -76,7 +70,10 @@ def bytes_by_cut(rows: Sequence[CutRow]) -> Any:
     figure: Any = go.Figure()
     figure.add_bar(name="raw", x=names, y=[row.raw_bytes for row in rows], marker_color=GREY)
     figure.add_bar(
-        name="coded", x=names, y=[row.coded_bytes for row in rows], marker_color=BLUE
+        name="coded",
+        x=names,
+        y=[row.coded_bytes for row in rows],
+        marker_color=STYLES[0].colour,
     )
     figure.add_scatter(
         name="order-0 entropy", x=names, y=entropy, mode="markers",
@@ -93,7 +90,7 @@ def layer_bars(names: Sequence[str], values: Sequence[float], title: str) -> Any
         y=short(names),
         x=list(values),
         orientation="h",
-        marker_color=BLUE,
+        marker_color=STYLES[0].colour,
         hovertext=[plain(name) for name in names],
     )
     figure.update_yaxes(autorange="reversed", type="category")
@@ -117,10 +114,11 @@ def pareto(
     figure: Any = go.Figure()
     if others:
         _scatter(figure, "beaten", others, {"color": "#c9cfd6", "size": 5})
-    for number, group in enumerate(dict.fromkeys(point.group for point in front)):
+    groups = list(dict.fromkeys(point.group for point in front))
+    for group, look in zip(groups, styles(len(groups)), strict=True):
         mark = {
-            "color": SERIES[number % 7],
-            "symbol": SYMBOLS[number % 7],
+            "color": look.colour,
+            "symbol": look.symbol,
             "size": 9,
             "line": {"color": "white", "width": 1},
         }
@@ -142,14 +140,14 @@ def lines(
 ) -> Any:
     """Lines with marks, as rate-distortion curves are drawn; each has colour, dash and symbol."""
     figure: Any = go.Figure()
-    for number, (name, points) in enumerate(series.items()):
+    for (name, points), look in zip(series.items(), styles(len(series)), strict=True):
         figure.add_scatter(
             name=plain(name),
             x=[x for x, _ in points],
             y=[y for _, y in points],
             mode="lines+markers",
-            line={"color": SERIES[number % 7], "dash": DASHES[number % 7], "width": 2},
-            marker={"symbol": SYMBOLS[number % 7], "size": 7},
+            line={"color": look.colour, "dash": look.dash, "width": 2},
+            marker={"symbol": look.symbol, "size": 7},
         )
     figure.update_xaxes(title=axes[0])
     figure.update_yaxes(title=axes[1], type="log" if log_y else "linear")
@@ -171,14 +169,14 @@ def trajectory(
         title: of the chart.
     """
     figure: Any = go.Figure()
-    for number, (name, each) in enumerate(values.items()):
+    for (name, each), look in zip(values.items(), styles(len(values)), strict=True):
         figure.add_scatter(
             name=plain(name),
             x=list(range(1, len(each) + 1)),
             y=list(each),
             mode="lines+markers" if len(each) <= 60 else "lines",
-            line={"color": SERIES[number % 7], "dash": DASHES[number % 7], "width": 2},
-            marker={"symbol": SYMBOLS[number % 7], "size": 7},
+            line={"color": look.colour, "dash": look.dash, "width": 2},
+            marker={"symbol": look.symbol, "size": 7},
             hovertext=[plain(cut) for cut in cuts[name]],
         )
     figure.update_xaxes(title="inference")
@@ -190,14 +188,14 @@ def bands(ends: Sequence[tuple[float, float, str]], axis: str, title: str) -> An
     """Which cut is best between which channels: bars on a logarithmic axis, one row a cut."""
     figure: Any = go.Figure()
     names = list(dict.fromkeys(name for _, _, name in ends))
-    labels = short(names)
+    labels, looks = short(names), styles(len(names))
     for first, last, name in ends:
         number = names.index(name)
         figure.add_scatter(
             x=[first, last],
             y=[labels[number]] * 2,
             mode="lines",
-            line={"color": SERIES[number % 7], "width": 14},
+            line={"color": looks[number].colour, "width": 14},
             hovertext=plain(name),
             showlegend=False,
         )
@@ -267,7 +265,3 @@ def _scale(values: Sequence[float]) -> dict[str, Any]:
     positive = [value for value in values if value > 0]
     wide = len(positive) == len(values) and positive and max(positive) > 10 * min(positive)
     return {"type": "log"} if wide else {}
-
-
-def _pattern(number: int) -> dict[str, Any]:
-    return {"shape": PATTERNS[number % 7], "fgcolor": "white", "size": 6, "solidity": 0.25}

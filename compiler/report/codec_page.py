@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from joulecut.compiler.report import charts
+from joulecut.compiler.report.files import Table
 from joulecut.compiler.report.page import Card, Page, Section
 
 
@@ -26,18 +27,16 @@ def codec_page(document: Mapping[str, Any]) -> Page:
     speeds = charts.layer_bars(
         names, [row["encode_mb_s"] for row in rows], "encoding, MB/s (measured)"
     )
-    cells = [
-        (
-            row["quantizer"],
-            "-" if row["bits"] is None else f"{row['bits']}",
-            row["entropy"],
-            f"{row['bits_per_sample']:.4f}",
-            "-" if row["sqnr_db"] is None else f"{row['sqnr_db']:.2f}",
-            f"{row['encode_mb_s']:,.1f}",
-            f"{row['decode_mb_s']:,.1f}",
-        )
-        for row in rows
-    ]
+    keys = (
+        "quantizer",
+        "bits",
+        "entropy",
+        "bits_per_sample",
+        "sqnr_db",
+        "encode_mb_s",
+        "decode_mb_s",
+    )
+    cells = tuple(tuple(row[key] for key in keys) for row in rows)
     columns = (
         "quantizer",
         "index bits",
@@ -56,7 +55,7 @@ def codec_page(document: Mapping[str, Any]) -> Page:
     sections = [
         *([Section("Rate and distortion", chart=charts.to_html(distortion))] if curves else []),
         Section("Speed", chart=charts.to_html(speeds)),
-        Section("All rows", columns, cells),
+        Section.of(Table("rows", "All rows", columns, cells)),
     ]
     lead = f"Measured on {document['machine']}; the fastest of some runs."
     return Page(f"Codec on {document['tensor']}", lead, cards, sections)

@@ -7,6 +7,7 @@ from typing import Any
 
 from joulecut.compiler.profile import Profile
 from joulecut.compiler.report import charts
+from joulecut.compiler.report.files import Table
 from joulecut.compiler.report.page import Card, Page, Section
 
 SHOWN = (  # quantities that get a chart, if every layer has them
@@ -47,8 +48,9 @@ def profile_page(document: Mapping[str, Any]) -> Page:
     ]
     rows = profile.to_rows()
     columns = tuple(dict.fromkeys(key for row in rows for key in row))
-    cells = [tuple(_cell(row.get(key, "-")) for key in columns) for row in rows]
-    sections.append(Section("All layers", columns, cells, best=len(cells) - 1))
+    cells = tuple(tuple(row.get(key) for key in columns) for row in rows)
+    table = Table("layers", "All layers", columns, cells)
+    sections.append(Section.of(table, best=len(cells) - 1))
     cards = [
         Card(f"{quantity.value:,.6g} {quantity.unit}", f"{name}, {quantity.provenance}")
         for name, quantity in total.items()
@@ -59,7 +61,3 @@ def profile_page(document: Mapping[str, Any]) -> Page:
     )
     part = document.get("part", "part")
     return Page(f"What the {part} costs, layer by layer", lead, cards, sections)
-
-
-def _cell(value: str | float) -> str:
-    return f"{value:,.6g}" if isinstance(value, float | int) else value

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from joulecut.compiler.report.files import Table
 from joulecut.compiler.report.page import Card, Page, Section
 
 
@@ -24,7 +25,8 @@ def verify_page(
         cards.append(
             Card(f"{100 * accuracy:.2f} %", "accuracy of the split network (measured)")
         )
-    cells = [tuple(cell or "-" for cell in row.values()) for row in rows]
-    sections = [Section("Engines against the reference", columns, cells)] if rows else []
+    cells = tuple(tuple(cell or None for cell in row.values()) for row in rows)
+    table = Table("engines", "Engines against the reference", columns, cells)
+    sections = [Section.of(table)] if rows else []
     lead = "Each engine ran on the same samples as the reference, layer by layer where it can."
     return Page(f"Verification of {bundle}", lead, cards, sections)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from joulecut.cli.files import write_whole
 from joulecut.cli.output import errors
-from joulecut.compiler.errors import ConfigError
 
 if TYPE_CHECKING:
     from joulecut.compiler.report.page import Page
@@ -19,14 +18,13 @@ def write_page(page: Page, report: Path | None, tables: Path | None) -> None:
     Raises:
         ConfigError: a path cannot be written.
     """
-    from joulecut.compiler.report.files import tables_of, write_tables
+    from joulecut.compiler.report.files import write_tables
     from joulecut.compiler.report.page import render
 
     if report is not None:
         write_whole(report, render(page).encode("utf-8"))
         errors.print(f"wrote {report}")
     if tables is not None:
-        if tables.exists() and not tables.is_dir():
-            raise ConfigError(f"--tables must be a folder, not the file '{tables}'")
-        names = write_tables(tables_of(page), tables)
-        errors.print(f"wrote {', '.join(names)} as CSV and JSON in {tables}")
+        write_tables(page.tables(), tables)
+        names = ", ".join(table.name for table in page.tables())
+        errors.print(f"wrote {names} as CSV and JSON in {tables}")

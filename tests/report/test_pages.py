@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import json
-import re
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -15,20 +13,11 @@ from qdq_models import network, write
 from typer.testing import CliRunner
 
 from joulecut.cli.app import app
-from joulecut.compiler.errors import ConfigError
 from joulecut.compiler.profile import LayerProfile, Profile, Quantity
 from joulecut.compiler.report import charts
 from joulecut.compiler.report.analysis import analysis_page
 from joulecut.compiler.report.charts import Point
-from joulecut.compiler.report.files import (
-    Table,
-    plain_value,
-    slug,
-    tables_of,
-    unique,
-    write_tables,
-)
-from joulecut.compiler.report.page import Page, Section, render
+from joulecut.compiler.report.page import render
 from joulecut.compiler.report.profile_page import profile_page
 from joulecut.compiler.report.verify_page import verify_page
 
@@ -50,7 +39,7 @@ def document(model: Path) -> dict[str, Any]:
 
 class TestAnalysis:
     def test_every_cut_and_layer_has_its_row(self, document: dict[str, Any]):
-        tables = {table.name: table for table in tables_of(analysis_page(document))}
+        tables = {table.name: table for table in analysis_page(document).tables()}
         assert [row[1] for row in tables["cuts"].rows] == [
             " + ".join(row["tensors"]) for row in document["cuts"]
         ]
@@ -58,12 +47,14 @@ class TestAnalysis:
         assert [row[0] for row in tables["layers"].rows] == [
             row["name"] for row in document["layers"]
         ]
-        assert len(tables["rate-and-distortion"].rows) == document["search"]["settings"]
+        assert len(tables["rate-distortion"].rows) == document["search"]["settings"]
 
     def test_the_best_is_first_and_drawn_thick(self, document: dict[str, Any]):
         page = analysis_page(document)
         best = document["search"]["best"]
-        assert page.sections[0].rows[0][0] == " + ".join(best["tensors"])
+        table = page.sections[0].table
+        assert table is not None
+        assert table.rows[0][0] == " + ".join(best["tensors"])
         assert page.sections[0].best == 0
         drawn = next(s.chart for s in page.sections if s.title == "Network and cuts")
         assert drawn.count('class="cut strong"') == len(best["tensors"])
@@ -74,7 +65,8 @@ class TestAnalysis:
         page = analysis_page(plain)
         cuts = next(section for section in page.sections if section.title == "Cuts")
         least = min(document["cuts"], key=lambda row: row["total_pj"])
-        assert cuts.rows[cuts.best][1] == " + ".join(least["tensors"])
+        assert cuts.table is not None
+        assert cuts.table.rows[cuts.best][1] == " + ".join(least["tensors"])
 
     def test_rates_join_without_gaps(self, document: dict[str, Any]):
         rows = document["search"]["selection"]
@@ -95,7 +87,7 @@ class TestAnalysis:
         }
         done = CliRunner().invoke(app, ["analyze", str(model), "--tables", str(page)])
         assert done.exit_code == 2
-        assert "--tables must be a folder, not the file" in done.output
+        assert "folder of the tables must be writable" in done.output
 
 
 def test_a_profile_has_a_chart_for_each_quantity_that_all_layers_have():
@@ -167,60 +159,6 @@ class TestCharts:
         assert figure.layout.title.text == "&lt;a href='x'&gt;"
 
 
-class TestFiles:
-    @pytest.mark.parametrize(
-        ("cell", "value"),
-        [
-            ("1,234", 1234),
-            ("-3.50", -3.5),
-            ("1e-05", 1e-5),
-            ("12.0", 12.0),
-            ("-", None),
-            ("conv1", "conv1"),
-            ("1,23", "1,23"),
-            ("1 x 2", "1 x 2"),
-            ("", ""),
-        ],
-    )
-    def test_cells_become_plain_values(self, cell: str, value: object):
-        found = plain_value(cell)
-        assert found == value
-        assert type(found) is type(value)
-
-    def test_csv_and_json_hold_the_same(self, tmp_path: Path):
-        sections = [
-            Section("Sizes, B", ("name", "bytes"), [("a,b", "1,200"), ("-", "7")]),
-            Section("Sizes B", ("x",), [("1.5",)]),
-            Section("no table"),
-        ]
-        page = Page("t", "l", [], sections)
-        names = write_tables(tables_of(page), tmp_path)
-        assert names == ["sizes-b", "sizes-b-2"]
-        with (tmp_path / "sizes-b.csv").open(encoding="utf-8", newline="") as file:
-            assert list(csv.reader(file)) == [["name", "bytes"], ["a,b", "1200"], ["", "7"]]
-        assert json.loads((tmp_path / "sizes-b.json").read_text()) == [
-            {"name": "a,b", "bytes": 1200},
-            {"name": None, "bytes": 7},
-        ]
-
-    @pytest.mark.parametrize("name", ["", "../x", "A", "a" * 90, "a b"])
-    def test_names_are_names_of_files(self, name: str, tmp_path: Path):
-        with pytest.raises(ConfigError, match="table must have a name of its own"):
-            write_tables([Table(name, "t", ("a",), ())], tmp_path)
-
-    def test_a_name_is_there_once(self, tmp_path: Path):
-        with pytest.raises(ConfigError, match="not 'a'"):
-            write_tables([Table("a", "t", ("x",), ())] * 2, tmp_path)
-
-    def test_slugs_are_short_and_unique(self):
-        assert slug("The best by energy, and what nothing beats!") == (
-            "the-best-by-energy-and-what-nothing-beats"
-        )
-        assert slug("…") == "table"
-        assert re.fullmatch(r"[a-z-]{1,60}", slug("word " * 40))
-        assert unique("a", ["a", "a-2"]) == "a-3"
-
-
 def test_the_codec_bench_draws_a_curve_for_each_quantizer(tmp_path: Path):
     tensor = np.random.default_rng(0).standard_normal((1, 8, 20, 20)).astype(np.float32)
     np.save(tmp_path / "x.npy", tensor)
@@ -231,7 +169,7 @@ def test_the_codec_bench_draws_a_curve_for_each_quantizer(tmp_path: Path):
     assert done.exit_code == 0, done.output
     rows = json.loads(done.stdout)["rows"]
     assert {row["bits"] for row in rows} == {None, 2, 3}
-    kept = json.loads((folder / "all-rows.json").read_text())
+    kept = json.loads((folder / "rows.json").read_text())
     assert [row["index bits"] for row in kept] == [row["bits"] for row in rows]
     assert "rate and distortion" in page.read_text(encoding="utf-8")
 
@@ -240,5 +178,6 @@ def test_a_verification_says_its_verdict():
     row = {"engine": "tvm", "part": "edge", "verdict": "equal", "first divergence": ""}
     page = verify_page("m.bundle", [row], ok=True, accuracy=0.975)
     assert [card.value for card in page.cards] == ["equal", "1", "97.50 %"]
-    assert page.sections[0].rows == [("tvm", "edge", "equal", "-")]
+    (table,) = page.tables()
+    assert table.rows == (("tvm", "edge", "equal", None),)
     assert verify_page("m.bundle", [], ok=False).cards[0].value == "differs"
