@@ -12,6 +12,7 @@ from joulecut.compiler.passes.fold_flattened import FoldFlattened
 from joulecut.compiler.passes.fold_pads import FoldPads
 from joulecut.compiler.passes.infra import Pass
 from joulecut.compiler.passes.lower_quantization import LowerQuantization
+from joulecut.compiler.passes.prune_filters import PruneFilters
 from joulecut.compiler.passes.shorten_names import ShortenNames
 from joulecut.compiler.passes.split_to_slices import SplitToSlices
 from joulecut.compiler.passes.unify_pools import UnifyPools
@@ -35,12 +36,14 @@ PASSES: tuple[Pass, ...] = (
 )
 
 
-def pipeline(graph: Graph, *, require_integer: bool = False) -> Graph:
+def pipeline(graph: Graph, *, require_integer: bool = False, prune: bool = False) -> Graph:
     """Lower a Graph to the integer specification (docs/spec.md).
 
     Args:
         graph: what `load` returned; it stays as it is.
         require_integer: refuse a graph in which a node had to stay in float.
+        prune: remove filters and neurons that no output depends on (`PruneFilters`). Values inside
+            lose channels, so that they can no longer be compared with those of the model's other engines.
 
     Returns:
         A new Graph; every integer value carries its QType.
@@ -50,6 +53,8 @@ def pipeline(graph: Graph, *, require_integer: bool = False) -> Graph:
     """
     for step in PASSES:
         graph = step(graph)
+    if prune:
+        graph = PruneFilters()(graph)  # it invents names of constants only
     if require_integer:
         findings = tuple(map(_stayed_float, float_nodes(graph)))
         if findings:
