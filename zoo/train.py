@@ -2,8 +2,7 @@
 
 Pre-training in float is two to three times faster an epoch and lands where quantization-aware
 training only has to adjust. Every epoch ends in a checkpoint; a run that was stopped goes on
-from it to exactly the result of a run that was not, because the order of the images and their
-shifts depend on the seed and the epoch alone.
+from it to exactly the result of a run that was not (zoo/epochs.py).
 """
 
 # torch annotates only in part.
@@ -11,24 +10,31 @@ shifts depend on the seed and the epoch alone.
 from __future__ import annotations
 
 import json
-import math
 import time
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
 import torch
 from torch import nn
-from torch.nn import functional
 
 from joulecut.compiler.errors import ConfigError
 from joulecut.zoo.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from joulecut.zoo.data import fashion_mnist, mnist
 from joulecut.zoo.data.images import ImageSplit, LabelledImages
 from joulecut.zoo.digits import digits, float_digits
-from joulecut.zoo.export import brevitas_logits
+from joulecut.zoo.epochs import (
+    Epoch,
+    Steps,
+    accuracy,
+    adam,
+    deterministic,
+    moments_of,
+    restore_moments,
+    run_epoch,
+    set_falling_rate,
+)
 from joulecut.zoo.quantizers import calibrate
 
 DATASETS = {"mnist": mnist.load, "fashion-mnist": fashion_mnist.load}
@@ -95,27 +101,6 @@ class TrainConfig:
 
 
 @dataclass(frozen=True)
-class Epoch:
-    """What is known after an epoch.
-
-    Attributes:
-        index: from 1, over both phases.
-        count: of both phases together.
-        phase: `float` or `quantized`.
-        loss: mean cross entropy over the epoch, nats an image.
-        accuracy: fraction of held-out images that are classified correctly.
-        seconds: time of the epoch.
-    """
-
-    index: int
-    count: int
-    phase: Phase
-    loss: float
-    accuracy: float
-    seconds: float
-
-
-@dataclass(frozen=True)
 class TrainResult:
     """Where the trained network is and how good it is.
 
@@ -152,7 +137,7 @@ def train(
     )
     config.directory.mkdir(parents=True, exist_ok=True)
     path = config.directory / "digits.safetensors"
-    with _deterministic(config.threads):
+    with deterministic(config.threads):
         state = _resume(config, path) or _start(config)
         while len(state.epochs) < config.float_epochs + config.quantized_epochs:
             if state.phase == "float" and len(state.epochs) == config.float_epochs:
@@ -198,7 +183,7 @@ class _State:
 
 def _start(config: TrainConfig) -> _State:
     module = float_digits(config.seed)
-    return _State("float", module, _adam(module, config.float_rate), [])
+    return _State("float", module, adam(module, config.float_rate), [])
 
 
 def _quantize(
@@ -211,34 +196,20 @@ def _quantize(
     assert not unmatched.unexpected_keys
     sample = torch.from_numpy(images.images[:CALIBRATION_IMAGES])
     calibrate(module, sample.split(config.batch_size))
-    return _State("quantized", module, _adam(module, config.quantized_rate), epochs)
-
-
-def _adam(module: nn.Module, rate: float) -> torch.optim.Adam:
-    return torch.optim.Adam(module.parameters(), lr=rate)
+    return _State("quantized", module, adam(module, config.quantized_rate), epochs)
 
 
 def _run_epoch(config: TrainConfig, state: _State, data: ImageSplit) -> Epoch:
     started = time.perf_counter()
     index = len(state.epochs)
-    random = torch.Generator().manual_seed((config.seed << 16) + index)
     _set_rate(config, state, index)
-    images = torch.from_numpy(data.train.images)
-    labels = torch.from_numpy(data.train.labels)
-    total_loss = 0.0
-    state.module.train()
-    for batch in torch.randperm(len(labels), generator=random).split(config.batch_size):
-        moved = shifted(images[batch], config.shift_pixels, random)
-        loss = functional.cross_entropy(state.module(moved), labels[batch])
-        state.optimizer.zero_grad()
-        loss.backward()
-        state.optimizer.step()
-        total_loss += loss.item() * len(batch)
+    steps = Steps(config.seed, config.batch_size, config.shift_pixels)
+    loss = run_epoch(state.module, state.optimizer, data.train, index, steps)
     return Epoch(
         index=index + 1,
         count=config.float_epochs + config.quantized_epochs,
         phase=state.phase,
-        loss=total_loss / len(labels),
+        loss=loss,
         accuracy=accuracy(state.module, data.held_out),
         seconds=time.perf_counter() - started,
     )
@@ -251,57 +222,16 @@ def _set_rate(config: TrainConfig, state: _State, index: int) -> None:
     else:
         done = index - config.float_epochs
         first, count = config.quantized_rate, config.quantized_epochs
-    for group in state.optimizer.param_groups:
-        group["lr"] = first * (1 + math.cos(math.pi * done / count)) / 2
-
-
-def shifted(images: torch.Tensor, pixels: int, random: torch.Generator) -> torch.Tensor:
-    """Each image moved by -`pixels` to `pixels` along both axes; zeros move in.
-
-    Args:
-        images: [N, 1, H, W].
-        pixels: the furthest move.
-        random: gives the moves.
-    """
-    count, _, height, width = images.shape
-    down, right = torch.randint(0, 2 * pixels + 1, (2, count, 1), generator=random)
-    padded = functional.pad(images, (pixels,) * 4)
-    rows = (down + torch.arange(height))[:, :, None]
-    columns = (right + torch.arange(width))[:, None, :]
-    return padded[torch.arange(count)[:, None, None], 0, rows, columns][:, None]
-
-
-def accuracy(module: nn.Module, data: LabelledImages) -> float:
-    """The fraction of images whose largest logit is that of the label."""
-    return float((brevitas_logits(module, data.images).argmax(axis=1) == data.labels).mean())
-
-
-@contextmanager
-def _deterministic(threads: int) -> Generator[None]:
-    """Deterministic kernels and a fixed number of threads, which orders sums, in the block."""
-    before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
-    torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(True)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before[0])
-        torch.use_deterministic_algorithms(before[1])
+    set_falling_rate(state.optimizer, first, done, count)
 
 
 def _checkpoint(config: TrainConfig, state: _State) -> Checkpoint:
-    names = [name for name, _ in state.module.named_parameters()]
-    moments = {
-        f"{names[index]}.{key}": value
-        for index, values in state.optimizer.state_dict()["state"].items()
-        for key, value in values.items()
-    }
     return Checkpoint(
         recipe=config.recipe,
         phase=state.phase,
         epochs=tuple(asdict(epoch) for epoch in state.epochs),
         weights=dict(state.module.state_dict()),
-        moments=moments,
+        moments=moments_of(state.module, state.optimizer),
     )
 
 
@@ -320,15 +250,8 @@ def _resume(config: TrainConfig, path: Path) -> _State | None:
     else:
         module, rate = digits(config.weight_bits, config.activation_bits), config.quantized_rate
     module.load_state_dict(checkpoint.weights)
-    optimizer = _adam(module, rate)
-    state = optimizer.state_dict()
-    names = [name for name, _ in module.named_parameters()]
-    keys = ("step", "exp_avg", "exp_avg_sq")
-    state["state"] = {
-        index: {key: checkpoint.moments[f"{name}.{key}"] for key in keys}
-        for index, name in enumerate(names)
-    }
-    optimizer.load_state_dict(state)
+    optimizer = adam(module, rate)
+    restore_moments(module, optimizer, checkpoint.moments)
     return _State(
         "float" if checkpoint.phase == "float" else "quantized", module, optimizer, epochs
     )

@@ -18,12 +18,11 @@ pytestmark = pytest.mark.train
 from joulecut.compiler.errors import ConfigError, UntrustedInputError  # noqa: E402
 from joulecut.zoo.checkpoint import read_checkpoint  # noqa: E402
 from joulecut.zoo.data import fashion_mnist, mnist  # noqa: E402
+from joulecut.zoo.epochs import Epoch, shifted  # noqa: E402
 from joulecut.zoo.export import brevitas_logits  # noqa: E402
 from joulecut.zoo.train import (  # noqa: E402
-    Epoch,
     TrainConfig,
     load_trained,
-    shifted,
     train,
 )
 
