@@ -9,10 +9,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, fields
 
+import numpy as np
 import onnx_ir as ir
 
 from joulecut.compiler.graph import (
     Graph,
+    constant_of,
     dtype_of,
     element_count,
     ints_of,
@@ -35,6 +37,9 @@ class Cost:
         float_additions: float32 additions and subtractions: joins, float nodes.
         parameters: weights and biases that are fetched.
         weight_bytes: these as they are stored, an int4 in a byte.
+        nonzero_macs: of `macs` those whose weight is not 0; all where no operand is a constant.
+        nonzero_parameters: of `parameters` those that are not 0.
+        nonzero_bytes: of `weight_bytes` those of parameters that are not 0.
         constant_bytes: every other constant: scales, shapes, operands of float nodes.
         activation_bytes_in: what layers read from memory.
         activation_bytes_out: what layers write to memory.
@@ -46,6 +51,9 @@ class Cost:
     float_additions: int = 0
     parameters: int = 0
     weight_bytes: int = 0
+    nonzero_macs: int = 0
+    nonzero_parameters: int = 0
+    nonzero_bytes: int = 0
     constant_bytes: int = 0
     activation_bytes_in: int = 0
     activation_bytes_out: int = 0
@@ -87,7 +95,7 @@ def _arithmetic(node: ir.Node) -> Cost:
         case "joulecut.MatMul":
             return _accumulating(node, terms=shape_of(_operand(node, 0))[-1])
         case "joulecut.Mul":
-            return Cost(macs=count)
+            return Cost(macs=count, nonzero_macs=count)
         case "joulecut.AveragePool":
             taps = math.prod(ints_of(node, "kernel_shape"))
             return Cost(additions=count * (taps - 1), float_products=count)
@@ -107,7 +115,24 @@ def _arithmetic(node: ir.Node) -> Cost:
 def _accumulating(node: ir.Node, terms: int) -> Cost:
     count = element_count(node.outputs[0])
     has_bias = len(node.inputs) > 2 and node.inputs[2] is not None
-    return Cost(macs=count * terms, additions=count if has_bias else 0)
+    weights = _operand(node, 1)
+    macs = nonzero = count * terms
+    if is_constant(weights) and macs:
+        # Every weight is used equally often.
+        nonzero = macs // element_count(weights) * _nonzero(node, weights)
+    return Cost(macs=macs, nonzero_macs=nonzero, additions=count if has_bias else 0)
+
+
+def _nonzero(node: ir.Node, value: ir.Value) -> int:
+    """How many elements of a constant operand of a Conv or MatMul do not stand for 0."""
+    array = constant_of(value)
+    assert array is not None
+    if value is not node.inputs[1]:
+        return int(np.count_nonzero(array))
+    is_conv = op_key(node) == "joulecut.Conv"
+    points = np.array(ints_of(node, "w_zero_point" if is_conv else "b_zero_point"))
+    along = points.reshape(-1, *[1] * (array.ndim - 1)) if is_conv else points
+    return int(np.count_nonzero(array != along.astype(array.dtype)))
 
 
 def _operand(node: ir.Node, position: int) -> ir.Value:
@@ -121,5 +146,12 @@ def _constants(node: ir.Node) -> Cost:
     constants = [value for value in node.inputs if value is not None and is_constant(value)]
     nbytes = sum(map(_bytes, constants))
     if op_key(node) in ("joulecut.Conv", "joulecut.MatMul"):
-        return Cost(parameters=sum(map(element_count, constants)), weight_bytes=nbytes)
+        kept = [_nonzero(node, value) for value in constants]
+        sizes = [dtype_of(value).itemsize for value in constants]
+        return Cost(
+            parameters=sum(map(element_count, constants)),
+            weight_bytes=nbytes,
+            nonzero_parameters=sum(kept),
+            nonzero_bytes=sum(n * size for n, size in zip(kept, sizes, strict=True)),
+        )
     return Cost(constant_bytes=nbytes)

@@ -7,7 +7,7 @@ every result says that it is modelled, and from which table.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 from joulecut.hw.energy_table import (
     Bound,
@@ -48,14 +48,19 @@ class EnergyBreakdown:
         memory_pj: fetching parameters.
         radio_pj: sending.
         tables: names of the energy tables behind the numbers, sorted.
+        assumptions: about the hardware, without which the numbers do not hold, sorted.
     """
 
     compute_pj: float = 0.0
     memory_pj: float = 0.0
     radio_pj: float = 0.0
     tables: tuple[str, ...] = ()
+    assumptions: tuple[str, ...] = ()
 
-    provenance = "modelled"  # an equation said so, and no meter
+    @property
+    def provenance(self) -> Literal["modelled", "assumed"]:
+        """Modelled: an equation said so, and no meter; or assumed, if the hardware is."""
+        return "assumed" if self.assumptions else "modelled"
 
     def __add__(self, other: EnergyBreakdown) -> EnergyBreakdown:
         return EnergyBreakdown(
@@ -63,6 +68,7 @@ class EnergyBreakdown:
             self.memory_pj + other.memory_pj,
             self.radio_pj + other.radio_pj,
             tuple(sorted({*self.tables, *other.tables})),
+            tuple(sorted({*self.assumptions, *other.assumptions})),
         )
 
     @property
@@ -88,7 +94,7 @@ class EnergyBreakdown:
         return {name: part / total if total else 0.0 for name, part in parts.items()}
 
     def __str__(self) -> str:
-        tables = ", ".join(self.tables) or "no table"
+        tables = ", ".join((*self.tables, *self.assumptions)) or "no table"
         return f"{self.total_pj / 1e6:.3f} uJ ({self.provenance}: {tables})"
 
 

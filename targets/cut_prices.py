@@ -12,7 +12,7 @@ from joulecut.compiler.graph import Graph
 from joulecut.compiler.layers import layers
 from joulecut.hw.energy import EnergyBreakdown
 from joulecut.hw.energy_table import EnergyTable
-from joulecut.targets.price import Radio, price
+from joulecut.targets.price import Radio, SkipsZeros, price
 
 
 @dataclass(frozen=True)
@@ -33,15 +33,30 @@ class PricedCut:
 
 
 def price_cuts(
-    graph: Graph, cuts: Sequence[Cut], table: EnergyTable, radio: Radio, memory: str = "dram"
+    graph: Graph,
+    cuts: Sequence[Cut],
+    table: EnergyTable,
+    radio: Radio,
+    memory: str = "dram",
+    *,
+    sparse: SkipsZeros | None = None,
 ) -> list[PricedCut]:
-    """Price each cut, in the order given; what crosses is counted without compression."""
+    """Price each cut, in the order given; what crosses is counted without compression.
+
+    Args:
+        graph: whose cuts they are.
+        cuts: to price.
+        table: prices of operations and of fetches.
+        radio: prices what is sent.
+        memory: where weights and biases are fetched from.
+        sparse: hardware that skips zeros, which is then assumed; see `price`.
+    """
     per_layer = {layer.name: cost_of_layer(layer) for layer in layers(graph)}
     front = _pareto(cuts)
     priced: list[PricedCut] = []
     for cut in cuts:
         edge = sum((per_layer[name] for name in cut.edge), Cost())
-        energy = price(edge, 8 * cut.nbytes, table, radio, memory)
+        energy = price(edge, 8 * cut.nbytes, table, radio, memory, sparse=sparse)
         priced.append(PricedCut(cut, edge, energy, cut.tensors in front))
     return priced
 

@@ -158,7 +158,7 @@ def costs_of(
     return [
         CutCosts(
             "+".join(each.cut.tensors),
-            Quantity(each.energy.processing_pj / _PJ_PER_J, "J", "modelled"),
+            Quantity(each.energy.processing_pj / _PJ_PER_J, "J", each.energy.provenance),
             coded.get(each.cut.tensors, Quantity(8 * each.cut.nbytes, "bit", "modelled")),
             Quantity(link.power_w, "W", "modelled"),
         )

@@ -14,13 +14,13 @@ from integer_graphs import NETWORKS, feeds, random_graph
 
 from joulecut.compiler.cost import Cost, cost, cost_of_layer
 from joulecut.compiler.cut import cuts
-from joulecut.compiler.graph import Graph, constant_of, name_of, nodes, op_key
+from joulecut.compiler.graph import Graph, constant_of, ints_of, name_of, nodes, op_key
 from joulecut.compiler.layers import layers
 from joulecut.compiler.plan import partition
 from joulecut.compiler.reference import trace
 
 COUNTS = st.integers(0, 2**40)
-COSTS = st.builds(Cost, *[COUNTS] * 9)
+COSTS = st.builds(Cost, *[COUNTS] * 12)
 
 
 @given(COSTS, COSTS, COSTS)
@@ -50,6 +50,25 @@ def test_the_digit_network_is_that_of_the_paper():
     ]
 
 
+def nonzero(node: ir.Node, read: list[np.ndarray], made: int) -> Cost:
+    """Weights that do something, output channel by output channel."""
+    weights = read[1]
+    if op_key(node) == "joulecut.Conv":
+        channels, points = list(weights), ints_of(node, "w_zero_point")
+    else:
+        channels, points = list(np.moveaxis(weights, -1, 0)), ints_of(node, "b_zero_point")
+    points = points * len(channels) if len(points) == 1 else points
+    live = [sum(int(q) != p for q in c.flat) for c, p in zip(channels, points, strict=True)]
+    if constant_of(node.inputs[1]) is None:
+        return Cost(nonzero_macs=made * weights.shape[-2])
+    biases = sum(int(b) != 0 for b in read[2]) if len(read) == 3 else 0
+    return Cost(
+        nonzero_macs=sum(made // len(channels) * count for count in live),
+        nonzero_parameters=sum(live) + biases,
+        nonzero_bytes=sum(live) + 4 * biases,
+    )
+
+
 def slow_cost(graph: Graph) -> Cost:
     """Counts from the arrays themselves: what each node really read and made."""
     arrays = trace(graph, feeds(graph))
@@ -69,6 +88,7 @@ def slow_cost(graph: Graph) -> Cost:
         if key in ("joulecut.Conv", "joulecut.MatMul"):
             axes = range(1, read[1].ndim) if key == "joulecut.Conv" else [read[1].ndim - 2]
             terms = math.prod(read[1].shape[axis] for axis in axes)
+            total += nonzero(node, read, made)
             total += Cost(
                 macs=made * terms,
                 additions=made * (len(read) == 3),
@@ -78,7 +98,7 @@ def slow_cost(graph: Graph) -> Cost:
             continue
         operands = len(read) // 2
         work = {
-            "joulecut.Mul": Cost(macs=made),
+            "joulecut.Mul": Cost(macs=made, nonzero_macs=made),
             "joulecut.Quantize": Cost(float_products=made),
             "joulecut.Dequantize": Cost(float_products=made),
             "joulecut.Requantize": Cost(float_products=made),

@@ -7,7 +7,7 @@ import pytest
 from joulecut.compiler.cost import Cost
 from joulecut.hw.energy import load_table
 from joulecut.hw.radio import FadingLink, RadioLink, rayleigh_gains
-from joulecut.targets.price import price
+from joulecut.targets.price import SkipsZeros, price
 
 TABLE = load_table("horowitz_45nm")
 LINK = RadioLink()
@@ -45,3 +45,25 @@ def test_bits_are_sent_over_the_radio():
     assert price(Cost(), 1e6, TABLE, fading).radio_pj == pytest.approx(
         fading.time_s(1e6) * 1e-3 * 1e12
     )
+
+
+def test_hardware_that_skips_zeros_is_assumed():
+    counts = Cost(
+        macs=1000,
+        nonzero_macs=100,
+        weight_bytes=80,
+        parameters=80,
+        nonzero_bytes=16,
+        nonzero_parameters=8,
+    )
+    dense = price(counts, 0, TABLE, LINK)
+    assert (dense.provenance, dense.assumptions) == ("modelled", ())
+    found = price(counts, 0, TABLE, LINK, sparse=SkipsZeros())
+    assert found.compute_pj == pytest.approx(dense.compute_pj / 10)
+    assert found.memory_pj == pytest.approx(dense.memory_pj / 5)
+    assert found.provenance == "assumed"
+    assert str(found).endswith("(assumed: horowitz_45nm, hardware that skips zeros, no index)")
+    assert (found + dense).provenance == "assumed"
+    indexed = price(counts, 0, TABLE, LINK, sparse=SkipsZeros(index_bits=8))
+    assert indexed.memory_pj == pytest.approx(found.memory_pj * 1.5)  # 8 bytes more than 16
+    assert indexed.assumptions == ("hardware that skips zeros, 8 bits of index",)
