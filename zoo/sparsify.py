@@ -2,7 +2,7 @@
 
 `train_sparse` minimizes mu * cross entropy + (1 - mu) * sum of |parameters| by Adam at a constant
 rate. `prune` then makes every parameter below a threshold 0 and, which the paper does not do,
-trains the others on at a falling rate without the L1 norm. Both end every epoch in a checkpoint and go on from it.
+trains the others on by Eq. 10 at a falling rate, in several stages. Both end every epoch in a checkpoint and go on from it.
 """
 
 # torch annotates only in part.
@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -65,7 +66,7 @@ class SparseConfig:
     dataset: Literal["mnist", "fashion-mnist"] = "mnist"
     seed: int = 0
     mu: float = 0.9999
-    epochs: int = 24
+    epochs: int = 20
     rate: float = 1e-3
     batch_size: int = 64
     train_count: int | None = None
@@ -115,65 +116,74 @@ def train_sparse(config: SparseConfig, progress: Progress = _silent) -> SparseRe
         UntrustedInputError: the checkpoint is not readable.
     """
     run = _Run(config, "sparse", config.epochs, config.directory / "sparse.safetensors", {})
-
-    def steps(module: nn.Module) -> Steps:
-        parameters = list(module.parameters())
-
-        def objective(entropy: torch.Tensor) -> torch.Tensor:
-            if config.mu == 1:
-                return entropy
-            norm = torch.stack([each.abs().sum() for each in parameters]).sum()
-            return config.mu * entropy + (1 - config.mu) * norm
-
-        return Steps(config.seed, config.batch_size, objective=objective)
-
-    return run.finish(lambda: float_digits(config.seed), steps, progress)
+    return run.finish(lambda: float_digits(config.seed), partial(_steps, config, 0), progress)
 
 
 def prune(
-    config: SparseConfig, threshold: float, tuned_epochs: int = 8, progress: Progress = _silent
-) -> SparseResult:
-    """Make small parameters 0 and train the others on, which keeps them 0.
+    config: SparseConfig,
+    thresholds: Sequence[float],
+    tuned_epochs: int = 4,
+    progress: Progress = _silent,
+) -> list[SparseResult]:
+    """Make small parameters 0 and train the others on, which keeps them 0; then more of them.
+
+    Several thresholds, each after a little training, cost less accuracy than the last one at once.
 
     Args:
         config: of a finished `train_sparse`.
-        threshold: parameters below it in magnitude become 0; 0 prunes nothing.
-        tuned_epochs: how long the others are trained; the rate falls to 0. May be 0.
+        thresholds: parameters below it in magnitude become 0, at each stage; 0 prunes nothing.
+        tuned_epochs: how long the others are trained at each stage; the rate falls to 0. May be 0.
         progress: called after each epoch that is run now.
 
+    Returns:
+        The network after each stage.
+
     Raises:
-        ConfigError: there is no network to prune, or another one was pruned there before; or the
-            threshold is negative.
+        ConfigError: there is no network to prune, or it was pruned there by another recipe; or a
+            threshold or the number of epochs is negative.
         UntrustedInputError: a checkpoint is not readable.
     """
-    if threshold < 0 or tuned_epochs < 0:
+    if min((*thresholds, tuned_epochs), default=0) < 0:
         raise ConfigError(
-            f"threshold and tuned_epochs must be 0 or more, not {threshold} and {tuned_epochs}"
+            f"thresholds and tuned_epochs must be 0 or more, not {thresholds}, {tuned_epochs}"
         )
+    found: list[SparseResult] = []
     source = config.directory / "sparse.safetensors"
-    path = config.directory / f"pruned-{threshold:g}-{tuned_epochs}.safetensors"
-    options = {"threshold": threshold, "tuned_epochs": tuned_epochs}
-    run = _Run(config, "pruned", tuned_epochs, path, options)
+    for stage, threshold in enumerate(thresholds, start=1):
+        path = config.directory / f"pruned-{stage}.safetensors"
+        options = {"thresholds": [*thresholds[:stage]], "tuned_epochs": tuned_epochs}
+        run = _Run(config, "pruned", tuned_epochs, path, options)
+        start = partial(_thresholded, source, threshold)
+        found.append(run.finish(start, partial(_steps, config, stage), progress))
+        source = path
+    return found
 
-    def start() -> nn.Module:
-        module = load_float(source)
+
+def _thresholded(path: Path, threshold: float) -> nn.Module:
+    module = load_float(path)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter[parameter.abs() < threshold] = 0
+    return module
+
+
+def _steps(config: SparseConfig, stage: int, module: nn.Module) -> Steps:
+    """Steps that minimize Eq. 10; after each what was 0 at the start of a stage is 0 again."""
+    parameters = list(module.parameters())
+    masks = [parameter.detach() != 0 for parameter in parameters] if stage else []
+
+    def objective(entropy: torch.Tensor) -> torch.Tensor:
+        if config.mu == 1:
+            return entropy
+        norm = torch.stack([each.abs().sum() for each in parameters]).sum()
+        return config.mu * entropy + (1 - config.mu) * norm
+
+    def after() -> None:
         with torch.no_grad():
-            for parameter in module.parameters():
-                parameter[parameter.abs() < threshold] = 0
-        return module
+            for parameter, mask in zip(parameters, masks, strict=False):  # no mask at first
+                parameter.mul_(mask)
 
-    def steps(module: nn.Module) -> Steps:
-        parameters = list(module.parameters())
-        masks = [parameter.detach() != 0 for parameter in parameters]
-
-        def after() -> None:
-            with torch.no_grad():
-                for parameter, mask in zip(parameters, masks, strict=True):
-                    parameter.mul_(mask)
-
-        return Steps(config.seed + 1, config.batch_size, after=after)
-
-    return run.finish(start, steps, progress)
+    return Steps(config.seed + stage, config.batch_size, objective=objective, after=after)
 
 
 def load_float(path: Path) -> nn.Module:
@@ -215,7 +225,7 @@ class _Run:
     phase: str
     count: int
     path: Path
-    options: Mapping[str, float]
+    options: Mapping[str, Any]
 
     @property
     def _recipe(self) -> str:

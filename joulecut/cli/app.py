@@ -13,6 +13,7 @@ from joulecut.cli import (
     doctor,
     profile,
     quantize,
+    repro,
     run,
     train,
     tune,
@@ -34,6 +35,7 @@ app.command("verify")(verify.verify)
 app.command("profile")(profile.profile)
 app.command("run")(run.run)
 app.command("train")(train.train)
+app.command("repro")(repro.repro)
 app.add_typer(codec.app, name="codec")
 app.command("doctor")(doctor.doctor)
 

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
     Run = Callable[[Path, bool, Callable[[str], None]], Reproduction]
 
-PAPERS: dict[str, str] = {}  # name: module with `reproduce(directory, quick, progress)`
+# name: module with `reproduce(directory, quick, progress)`
+PAPERS: dict[str, str] = {"energy-split": "joulecut.repro.energy_split"}
 
 
 @verb

@@ -4,6 +4,7 @@
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -30,7 +31,7 @@ from joulecut.zoo.sparsify import (  # noqa: E402
 )
 
 QUICK = SparseConfig(Path("unused"), epochs=2, train_count=128, held_out_count=50)
-THRESHOLD = 0.02
+THRESHOLDS = (0.02, 0.03)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -54,7 +55,7 @@ def stop(epoch: Epoch) -> None:
 def trained(tmp_path_factory: pytest.TempPathFactory) -> SparseConfig:
     config = replace(QUICK, directory=tmp_path_factory.mktemp("sparse"))
     train_sparse(config)
-    prune(config, THRESHOLD, 2)
+    prune(config, THRESHOLDS, 2)
     return config
 
 
@@ -68,9 +69,9 @@ def test_stopped_runs_end_at_the_same_weights(trained: SparseConfig, tmp_path: P
         train_sparse(config, stop)
     assert [epoch.index for epoch in train_sparse(config).epochs] == [1, 2]
     with pytest.raises(StoppedError):
-        prune(config, THRESHOLD, 2, stop)
-    prune(config, THRESHOLD, 2)
-    for name in ("sparse", f"pruned-{THRESHOLD}-2"):
+        prune(config, THRESHOLDS, 2, stop)
+    prune(config, THRESHOLDS, 2)
+    for name in ("sparse", "pruned-1", "pruned-2"):
         ours, whole = arrays(config, name), arrays(trained, name)
         for each in whole:
             np.testing.assert_array_equal(ours[each], whole[each], err_msg=each)
@@ -85,29 +86,26 @@ def test_the_norm_shrinks_parameters(trained: SparseConfig, tmp_path: Path):
 
 
 def test_what_is_pruned_stays_zero_and_the_rest_is_trained(trained: SparseConfig):
-    before, after = arrays(trained, "sparse"), arrays(trained, f"pruned-{THRESHOLD}-2")
-    for name, value in before.items():
-        small = np.abs(value) < THRESHOLD
-        assert not after[name][small].any()
-        assert not np.array_equal(after[name][~small], value[~small])
-    assert kept(after) <= sum(int((np.abs(v) >= THRESHOLD).sum()) for v in before.values())
+    stages = [arrays(trained, name) for name in ("sparse", "pruned-1", "pruned-2")]
+    for before, after, threshold in zip(stages, stages[1:], THRESHOLDS, strict=False):
+        for name, value in before.items():
+            small = np.abs(value) < threshold
+            assert not after[name][small].any()
+            assert not np.array_equal(after[name][~small], value[~small])
+    assert kept(stages[0]) == 433_274 > kept(stages[1]) > kept(stages[2])
 
 
-def test_pruning_without_training_only_makes_zeros(trained: SparseConfig):
-    result = prune(trained, THRESHOLD, 0)
-    assert result.epochs == ()
-    assert 0 <= result.accuracy <= 1
-    assert prune(trained, THRESHOLD, 0).accuracy == result.accuracy
-    before, after = arrays(trained, "sparse"), parameters(result.path)
-    for name, value in before.items():
-        np.testing.assert_array_equal(
-            after[name], np.where(np.abs(value) < THRESHOLD, 0, value)
-        )
-
-
-def test_a_threshold_of_0_prunes_nothing(trained: SparseConfig):
+def test_pruning_without_training_only_makes_zeros(trained: SparseConfig, tmp_path: Path):
+    shutil.copy(trained.directory / "sparse.safetensors", tmp_path)
+    config = replace(trained, directory=tmp_path)
+    whole, less = prune(config, (0.0, 0.02), 0)
+    assert whole.epochs == less.epochs == ()
+    assert prune(config, (0.0, 0.02), 0) == [whole, less]
     before = arrays(trained, "sparse")
-    assert kept(parameters(prune(trained, 0.0, 0).path)) == kept(before) == 433_274
+    assert kept(parameters(whole.path)) == kept(before)
+    after = parameters(less.path)
+    for name, value in before.items():
+        np.testing.assert_array_equal(after[name], np.where(np.abs(value) < 0.02, 0, value))
 
 
 def test_another_recipe_is_refused(trained: SparseConfig):
@@ -118,9 +116,9 @@ def test_another_recipe_is_refused(trained: SparseConfig):
 def test_refusals(tmp_path: Path):
     config = replace(QUICK, directory=tmp_path)
     with pytest.raises(ConfigError, match=r"which is not a file; train it"):
-        prune(config, THRESHOLD)
-    with pytest.raises(ConfigError, match=r"must be 0 or more, not -1"):
-        prune(config, -1.0)
+        prune(config, THRESHOLDS)
+    with pytest.raises(ConfigError, match=r"must be 0 or more, not \(0.1, -1.0\), 4"):
+        prune(config, (0.1, -1.0))
     for fields, text in (
         ({"mu": 0.0}, "mu must be above 0 and at most 1, not 0"),
         ({"dataset": "cifar"}, "dataset must be one of"),
