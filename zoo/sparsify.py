@@ -239,13 +239,16 @@ class _Run:
     ) -> SparseResult:
         """Run the epochs that are missing."""
         config = self.config
+        config.directory.mkdir(parents=True, exist_ok=True)
+        resumed = self._resume()
+        if resumed and self.count and len(resumed[2]) == self.count:
+            return SparseResult(resumed[2][-1].accuracy, self.path, tuple(resumed[2]))
         split = DATASETS[config.dataset]()
         data = ImageSplit(
             split.train.take(config.train_count), split.held_out.take(config.held_out_count)
         )
-        config.directory.mkdir(parents=True, exist_ok=True)
         with deterministic(config.threads):
-            module, optimizer, epochs = self._resume() or self._begin(start())
+            module, optimizer, epochs = resumed or self._begin(start())
             each = steps(module)
             while len(epochs) < self.count:
                 epochs.append(self._epoch(module, optimizer, data, len(epochs), each))
