@@ -90,9 +90,9 @@ def compression(
             "uJ before",
             "uJ after",
             "parameters before",
-            "after",
+            "parameters after",
             "outputs before",
-            "after",
+            "outputs after",
         ),
         tuple(
             (c.name, one, two, c.parameters, d.parameters, c.outputs, d.outputs)
