@@ -3,7 +3,7 @@ SHELL := /bin/bash
 export PYTHONSAFEPATH := 1
 export TVM_NUM_THREADS ?= 1
 BIN := .venv/bin
-CODE := compiler kernels targets hw zoo joulecut/__init__.py joulecut/cli joulecut/repro tests scripts setup.py
+CODE := compiler kernels targets hw zoo joulecut/__init__.py joulecut/cli joulecut/repro joulecut/sweep tests scripts setup.py
 
 .DEFAULT_GOAL := help
 .PHONY: help dev demo test test-all test-c test-pynq rtl-slow verify-kernels verify-cuts bench

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, cast
+from typing import Annotated, Any, Literal, Self, TypeVar, cast
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -16,11 +16,16 @@ SCHEMA_VERSION = 1
 Assign = Literal["all", "time", "energy"]  # how layers go to the accelerator of a target
 
 
-class _Strict(BaseModel):
+class Strict(BaseModel):
+    """A schema that refuses keys it does not know; its values do not change."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class CodecConfig(_Strict):
+_Model = TypeVar("_Model", bound=Strict)
+
+
+class CodecConfig(Strict):
     """How the tensors at the cut are coded.
 
     Attributes:
@@ -45,7 +50,7 @@ class CodecConfig(_Strict):
         return self
 
 
-class BuildConfig(_Strict):
+class BuildConfig(Strict):
     """What `joulecut build` needs to know; paths are relative to the file that says them.
 
     Attributes:
@@ -85,36 +90,62 @@ class BuildConfig(_Strict):
             ConfigError: the file is not there, is not YAML, or does not fit the schema.
         """
         path = Path(path)
-        try:
-            raw: Any = yaml.load(path.read_text(), Loader=_UniqueKeys)
-        except OSError as error:
-            raise ConfigError(
-                f"configuration must be a readable file, not '{path}': {error.strerror}"
-            ) from error
-        except yaml.YAMLError as error:
-            raise ConfigError(f"'{path}' must be YAML, not this: {error}") from error
-        if not isinstance(raw, dict):
-            raise ConfigError(f"'{path}' must hold keys and values, not {type(raw).__name__}")
-        fields = cast("dict[str, Any]", raw)
+        fields = read_fields(path)
         for override in overrides:
-            _set(fields, override)
+            set_field(fields, override)
         for key in ("model", "out"):
             if isinstance(fields.get(key), str):
                 fields[key] = path.parent / fields[key]
         return parse_config(fields, where=str(path))
 
 
+def read_fields(path: Path) -> dict[str, Any]:
+    """The keys and values of a YAML file, not yet checked against a schema.
+
+    Raises:
+        ConfigError: the file is not there, is not YAML, or does not hold keys and values.
+    """
+    try:
+        raw: Any = yaml.load(path.read_text(), Loader=_UniqueKeys)
+    except OSError as error:
+        raise ConfigError(
+            f"configuration must be a readable file, not '{path}': {error.strerror}"
+        ) from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"'{path}' must be YAML, not this: {error}") from error
+    if not isinstance(raw, dict):
+        raise ConfigError(f"'{path}' must hold keys and values, not {type(raw).__name__}")
+    return cast("dict[str, Any]", raw)
+
+
 def parse_config(fields: dict[str, Any], where: str) -> BuildConfig:
     """Check the fields; raises ConfigError with one line per field that does not fit."""
+    return parse_fields(BuildConfig, fields, where=where, schema="build")
+
+
+def parse_fields(
+    model: type[_Model], fields: dict[str, Any], *, where: str, schema: str
+) -> _Model:
+    """Check the fields against a schema.
+
+    Args:
+        model: the schema.
+        fields: keys and values.
+        where: names their source in an error.
+        schema: names the schema in an error.
+
+    Raises:
+        ConfigError: one line for each field that does not fit.
+    """
     try:
-        return BuildConfig.model_validate(fields)
+        return model.model_validate(fields)
     except ValidationError as error:
         lines = [
             f"{'.'.join(str(part) for part in problem['loc'])}: {problem['msg']}"
             for problem in error.errors()
         ]
         raise ConfigError(
-            "\n  ".join([f"{where} must fit the build schema:", *lines])
+            "\n  ".join([f"{where} must fit the {schema} schema:", *lines])
         ) from None
 
 
@@ -134,8 +165,12 @@ class _UniqueKeys(yaml.SafeLoader):
         return super().construct_mapping(node, deep=deep)
 
 
-def _set(fields: dict[str, Any], override: str) -> None:
-    """`codec.bits=4` into nested dictionaries; the value is read as YAML."""
+def set_field(fields: dict[str, Any], override: str) -> None:
+    """Put `codec.bits=4` into nested dictionaries; the value is read as YAML.
+
+    Raises:
+        ConfigError: the text is no `key=value`, or a key on the way holds no keys.
+    """
     key, separator, value = override.partition("=")
     if not separator or not key:
         raise ConfigError(f"--set must be key=value, not '{override}'")

@@ -21,6 +21,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 }
 JOULECUT = (
     "joulecut/repro",
+    "joulecut/sweep",
 )  # folders of joulecut/ beside cli/ that use several layers (ADR 0007)
 DOORS: dict[str, tuple[str, ...]] = {
     "onnx": ("compiler/",),
@@ -41,6 +42,10 @@ DOORS: dict[str, tuple[str, ...]] = {
     "brevitas": ("zoo/",),
     "pynq": ("targets/fpga/driver.py", "targets/fpga/simulated_device.py"),
     "grpc": ("targets/fpga/remote_board.py",),
+    "optuna": ("joulecut/sweep/",),
+    "distributed": ("joulecut/sweep/",),
+    "dask": ("joulecut/sweep/",),
+    "sqlalchemy": ("joulecut/sweep/",),
     "typer": ("joulecut/",),
     "rich": ("joulecut/",),
 }
