@@ -15,6 +15,7 @@ from joulecut.cli import (
     quantize,
     repro,
     run,
+    sweep,
     train,
     tune,
     verify,
@@ -36,6 +37,7 @@ app.command("profile")(profile.profile)
 app.command("run")(run.run)
 app.command("train")(train.train)
 app.command("repro")(repro.repro)
+app.command("sweep")(sweep.sweep)
 app.add_typer(codec.app, name="codec")
 app.command("doctor")(doctor.doctor)
 

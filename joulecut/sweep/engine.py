@@ -9,6 +9,7 @@ what Dask loses is sent again, and the ledger lets nobody run what is done or be
 from __future__ import annotations
 
 import contextlib
+import itertools
 import time
 from dataclasses import dataclass, field
 from typing import Any
@@ -125,14 +126,9 @@ class Engine:
     def _free_boards(self, job: Job) -> tuple[str, ...] | None:
         """A board for each that the job needs, none of them in use; None if there is none."""
         taken = {name for sent in self._sent.values() for name in sent.boards}
-        chosen: list[str] = []
-        for names in job.boards:
-            free = next((name for name in names if name not in taken), None)
-            if free is None:
-                return None
-            taken.add(free)
-            chosen.append(free)
-        return tuple(chosen)
+        free = ([name for name in names if name not in taken] for names in job.boards)
+        found = itertools.product(*free)
+        return next((chosen for chosen in found if len(set(chosen)) == len(chosen)), None)
 
     def _send(self, job: Job, boards: tuple[str, ...]) -> None:
         self._count += 1

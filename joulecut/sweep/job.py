@@ -73,11 +73,17 @@ def job(
     *,
     needs: Sequence[Job] = (),
     boards: Sequence[Sequence[str]] = (),
+    hints: Mapping[str, Any] | None = None,
 ) -> Job:
     """A job under its content hash.
 
-    The hash covers the step's name, the arguments, the hashes of what it needs and the boards.
-    Versions, models and data that decide the result must be among the arguments.
+    Args:
+        step: what is run.
+        arguments: JSON values; versions, models and data that decide the result are among them.
+        needs: jobs that must be done before.
+        boards: for each board that it needs the names of those that will do.
+        hints: where to find things: paths, addresses. The step gets them as the argument
+            `hints`; unlike everything else they are no part of the hash.
     """
     places = tuple(tuple(sorted(names)) for names in boards)
     said = {
@@ -86,7 +92,8 @@ def job(
         "needs": [each.key for each in needs],
         "boards": places,
     }
-    return Job(digest(said), step, arguments, tuple(needs), places)
+    given = dict(arguments) if hints is None else {**arguments, "hints": dict(hints)}
+    return Job(digest(said), step, given, tuple(needs), places)
 
 
 def digest(value: object) -> str:

@@ -153,6 +153,10 @@ class Ledger:
                 f"ledger must be a database that can be opened, not {self.shown}: {cause}"
             ) from None
 
+    def close(self) -> None:
+        """Close this process's connections; the next call opens new ones."""
+        _engine(self.url).dispose()
+
     def claim(
         self,
         key: str,

@@ -155,6 +155,10 @@ class Search:
             )
         self._study.sampler = self._sampler()
 
+    def close(self) -> None:
+        """Close Optuna's connections."""
+        self._storage.engine.dispose()
+
     def run(
         self,
         engine: Engine,
