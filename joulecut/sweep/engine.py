@@ -148,6 +148,7 @@ class Engine:
         except (CommClosedError, OSError, RuntimeError):
             self._reconnect()
             return
+        self._not_before.pop(job.key, None)
         self._sent[job.key] = _Sent(job, future, boards)
 
     def _collect(self) -> None:

@@ -86,8 +86,8 @@ def test_a_second_sweep_runs_nothing_not_even_in_another_study(tmp_path: Path):
 
 def test_equal_suggestions_run_once_and_are_told_the_same(tmp_path: Path):
     ledger = ledger_in(tmp_path)
-    rows = swept(ledger, steps.GRID, steps.plane_job, Nsga2(40, seed=1, population=8)).rows()
-    assert len(rows) == 40
+    rows = swept(ledger, steps.GRID, steps.plane_job, Nsga2(24, seed=1, population=8)).rows()
+    assert len(rows) == 24
     keys = Counter(row.key for row in rows)
     assert len(keys) <= 12 < len(rows)
     assert events(ledger) == {"START": len(keys), "DONE": len(keys)}

@@ -257,10 +257,11 @@ def test_a_recipe_is_trained_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
                 "train_count": 64,
             },
             "samples": {"dataset": "mnist", "count": 20},
-            "cuts": [["pool1"], ["relu2"]],
+            "cuts": [["pool1"]],
             "edge": [HERE],
             "cloud": [HERE],
             "objectives": {"energy_j": "minimize", "accuracy": "maximize"},
+            "codecs": CODECS,
             "batch": 20,
             "out": tmp_path / "out",
         }
