@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import pwd
 import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from joulecut.sweep.ledger import Ledger
 
 HERE = Path(__file__).resolve().parent
 POSTGRES = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
@@ -96,3 +100,43 @@ def postgres_in(tmp_path: Path) -> Generator[str]:
 def answers(port: int) -> bool:
     ready = [str(POSTGRES[0] / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(port)]
     return subprocess.run(ready, check=False).returncode == 0
+
+
+def scheduler_words(port: int) -> list[str]:
+    """The command of a scheduler that only this machine reaches."""
+    return [
+        sys.executable, "-P", "-m", "distributed.cli.dask_scheduler", "--host", "127.0.0.1",
+        "--port", str(port), "--no-dashboard", "--dashboard-address", "127.0.0.1:0",
+    ]  # fmt: skip
+
+
+def worker_words(address: str, folder: Path) -> list[str]:
+    """The command of a worker with one thread and its files in a folder."""
+    return [
+        sys.executable, "-P", "-m", "distributed.cli.dask_worker", address, "--no-nanny",
+        "--nthreads", "1", "--no-dashboard", "--local-directory", str(folder),
+        "--host", "127.0.0.1", "--dashboard-address", "127.0.0.1:0",
+    ]  # fmt: skip
+
+
+def driver_words(
+    ledger: Ledger,
+    cluster: str | None,
+    arguments: Mapping[str, Any],
+    *,
+    step: str = "stuck_once",
+    side: int | None = None,
+    lease_s: float = 30.0,
+    attempts: int = 3,
+) -> list[str]:
+    """The command that drives a sweep over a grid; see sweep_driver.py."""
+    options = {
+        "ledger": ledger.url,
+        "cluster": cluster,
+        "arguments": dict(arguments),
+        "step": step,
+        "side": side,
+        "lease_s": lease_s,
+        "attempts": attempts,
+    }
+    return [sys.executable, "-P", str(HERE / "sweep_driver.py"), json.dumps(options)]

@@ -87,6 +87,10 @@ def remote_cluster(address: str, patience_s: float) -> Connect:
                         f"not: {error}; start it, then call joulecut sweep again: it goes on"
                     ) from error
                 time.sleep(PAUSE_S)
+            except RuntimeError as error:  # no certificate, or no encryption where it must be
+                raise ConfigError(
+                    f"cluster must be reached as Dask's settings demand, not at {address}: {error}"
+                ) from error
 
     return connect
 

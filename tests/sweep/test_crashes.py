@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import subprocess
-import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -13,7 +11,16 @@ from typing import Any
 
 import pytest
 import sweep_steps as steps
-from sweep_processes import PATIENCE_S, free_port, kill, process, until
+from sweep_processes import (
+    PATIENCE_S,
+    driver_words,
+    free_port,
+    kill,
+    process,
+    scheduler_words,
+    until,
+    worker_words,
+)
 
 from joulecut.sweep.job import job
 from joulecut.sweep.ledger import Ledger, LogLine
@@ -22,16 +29,6 @@ from joulecut.sweep.search import Grid, Search
 HERE = Path(__file__).resolve().parent
 POINTS = 12
 STUCK_AT = ["1", "1"]
-
-
-def driver_words(ledger: Ledger, cluster: str | None, folder: Path) -> list[str]:
-    options = {
-        "ledger": ledger.url,
-        "cluster": cluster,
-        "arguments": arguments(folder),
-        "lease_s": 30.0,
-    }
-    return [sys.executable, "-P", str(HERE.parent / "sweep_driver.py"), json.dumps(options)]
 
 
 def arguments(folder: Path) -> dict[str, Any]:
@@ -88,7 +85,7 @@ def started_and_not_done(ledger: Ledger) -> set[str]:
 
 def test_a_killed_driver_goes_on_where_it_was(tmp_path: Path):
     ledger = Ledger(f"sqlite:///{tmp_path / 'ledger.db'}")
-    words = driver_words(ledger, None, tmp_path)
+    words = driver_words(ledger, None, arguments(tmp_path))
     log = tmp_path / "driver.log"
     with process(*words, log=log) as driver:
         until(lambda: (tmp_path / "mark").exists(), "a trial is stuck", log)
@@ -109,21 +106,6 @@ def test_a_killed_driver_goes_on_where_it_was(tmp_path: Path):
     )
 
 
-def scheduler_words(port: int) -> list[str]:
-    return [
-        sys.executable, "-P", "-m", "distributed.cli.dask_scheduler", "--host", "127.0.0.1",
-        "--port", str(port), "--no-dashboard", "--dashboard-address", "127.0.0.1:0",
-    ]  # fmt: skip
-
-
-def worker_words(address: str, folder: Path) -> list[str]:
-    return [
-        sys.executable, "-P", "-m", "distributed.cli.dask_worker", address, "--no-nanny",
-        "--nthreads", "1", "--no-dashboard", "--local-directory", str(folder),
-        "--host", "127.0.0.1", "--dashboard-address", "127.0.0.1:0",
-    ]  # fmt: skip
-
-
 @pytest.mark.tool
 def test_a_worker_and_the_scheduler_are_killed(postgres: str, tmp_path: Path):
     ledger = Ledger(postgres)
@@ -137,7 +119,7 @@ def test_a_worker_and_the_scheduler_are_killed(postgres: str, tmp_path: Path):
 
         scheduler = start(*scheduler_words(port))
         workers = [start(*worker_words(address, tmp_path)) for _ in range(2)]
-        driver = start(*driver_words(ledger, address, tmp_path))
+        driver = start(*driver_words(ledger, address, arguments(tmp_path)))
 
         until(lambda: (tmp_path / "mark").exists(), "a trial is stuck", log)
         until(lambda: (tmp_path / "mark").read_text() != "", "it says where", log)
