@@ -60,9 +60,11 @@ def sweep(
 def _show(result: SweepResult) -> None:
     from joulecut.sweep.page import table as trials
 
-    front = trials("Pareto front", list(result.objectives), result.front)
-    words = 1 + len(result.front[0].point) if result.front else 1
-    table(front.title, front.columns, front.rows, left=words)
+    front = trials("Pareto front", list(result.objectives), result.front, result.rows)
+    words = [name for name in front.columns if name in ("trial", *result.rows[0].point)]
+    table(front.title, front.columns, front.rows, left=len(words))
+    if front.note:
+        errors.print(front.note, markup=False)
     for row in result.rows:
         if row.state == "failed":
             errors.print(f"[yellow]trial {row.number} failed:[/] {row.reason}", markup=True)

@@ -40,8 +40,8 @@ def page(
     lead = "; ".join(f"{how} {name}" for name, how in objectives.items())
     sections = [
         Section("Pareto front", chart=_scatter(objectives, complete, front)),
-        table("On the front", list(objectives), front),
-        table("Every trial that is complete", list(objectives), complete),
+        table("On the front", list(objectives), front, rows),
+        table("Every trial that is complete", list(objectives), complete, rows),
     ]
     if failed:
         sections.append(
@@ -54,11 +54,28 @@ def page(
     return render(Page(f"Sweep {study}", lead, cards, sections))
 
 
-def table(title: str, objectives: Sequence[str], rows: Sequence[TrialRow]) -> Section:
-    """Trials and all of their quantities, the objectives first."""
+def table(
+    title: str,
+    objectives: Sequence[str],
+    rows: Sequence[TrialRow],
+    every_row: Sequence[TrialRow],
+) -> Section:
+    """Trials and all of their quantities, the objectives first.
+
+    Args:
+        title: of the table.
+        objectives: names of quantities.
+        rows: what stands in it.
+        every_row: of the study; what is the same in all of them has no column, but the note.
+    """
     every = list(dict.fromkeys(name for row in rows for name in row.quantities))
     names = [*objectives, *(name for name in every if name not in objectives)]
-    points = list(dict.fromkeys(name for row in rows for name in row.point))
+    labels = {
+        name: list(dict.fromkeys(row.point.get(name, "") for row in every_row))
+        for name in dict.fromkeys(name for row in every_row for name in row.point)
+    }
+    points = [name for name, found in labels.items() if len(found) > 1]
+    same = [f"{name}: {found[0]}" for name, found in labels.items() if len(found) == 1]
     cells = [
         (
             str(row.number),
@@ -67,7 +84,8 @@ def table(title: str, objectives: Sequence[str], rows: Sequence[TrialRow]) -> Se
         )
         for row in rows
     ]
-    return Section(title, ("trial", *points, *names), cells)
+    note = f"the same in every trial: {'; '.join(same)}" if same else ""
+    return Section(title, ("trial", *points, *names), cells, note=note)
 
 
 def shown(quantity: Quantity | None) -> str:

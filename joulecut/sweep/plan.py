@@ -62,6 +62,7 @@ class Plan:
         model: digest of the Graph; None if each trial's is trained.
         samples: what steps are told of them, with their digest.
         count: how many samples there are.
+        prices: digest of the energy table and the link.
         versions: of what builds and runs.
     """
 
@@ -71,6 +72,7 @@ class Plan:
     model: str | None
     samples: Mapping[str, Any]
     count: int
+    prices: str
     versions: Mapping[str, str]
 
     def job_of(self, point: Point) -> Job:
@@ -118,9 +120,7 @@ class Plan:
             "cloud": chosen["cloud"].fields,
             "batch": self.config.batch,
             "link": self.config.link,
-            "prices": digest(
-                repr((load_table(self.config.energy), load_link(self.config.link)))
-            ),
+            "prices": self.prices,
             "versions": dict(self.versions),
         }
 
@@ -182,15 +182,16 @@ def planned(config: SweepConfig, trained: Mapping[str, Any] | None) -> Plan:
         Bound(name, bound.at_least, bound.at_most) for name, bound in config.bounds.items()
     ]
     versions = _versions(TOOLS)
+    prices = steps.prices_digest(load_table(config.energy), load_link(config.link).link)
     # Another question is another study, for Optuna cannot change one; results are shared.
     asked = [dimensions, dict(config.objectives), repr(bounds), model, samples, versions]
-    asked += [config.search.method, config.batch, config.link, config.energy]
+    asked += [config.search.method, config.batch, prices]
     if isinstance(config.model, TrainRecipe):
         asked.append(config.model.model_dump())
     problem = Problem(
         f"{config.name}-{digest(asked)[:12]}", dimensions, {**config.objectives}, bounds
     )
-    return Plan(problem, choices, config, model, samples, count, versions)
+    return Plan(problem, choices, config, model, samples, count, prices, versions)
 
 
 def _loaded(config: SweepConfig) -> Graph:

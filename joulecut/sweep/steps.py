@@ -31,8 +31,9 @@ from joulecut.compiler.pipeline import pipeline
 from joulecut.compiler.plan import Plan, partition
 from joulecut.compiler.profile import Profile, Provenance, Quantity
 from joulecut.hw.cache import default_cache_dir, kept
-from joulecut.hw.energy_table import load_table
+from joulecut.hw.energy_table import EnergyTable, load_table
 from joulecut.hw.links import load_link
+from joulecut.hw.radio import RadioLink
 from joulecut.sweep.job import digest
 from joulecut.targets.build import build
 from joulecut.targets.price import price
@@ -113,8 +114,12 @@ def merge(arguments: Arguments, results: Results, boards: Sequence[str]) -> dict
     """Shards to the quantities of a trial, each with its unit and provenance."""
     samples = sum(shard["samples"] for shard in results)
     coded = sum(shard["coded_bytes"] for shard in results) / samples
-    prices = load_table(arguments["hints"]["energy"])
-    radio = load_link(arguments["link"]).link
+    prices, radio = load_table(arguments["hints"]["energy"]), load_link(arguments["link"]).link
+    if prices_digest(prices, radio) != arguments["prices"]:
+        raise ConfigError(
+            f"energy table must be the driver's on every machine; "
+            f"'{arguments['hints']['energy']}' or link '{arguments['link']}' here differs"
+        )
     energy = price(Cost(**results[0]["cost"]), 8 * coded, prices, radio)
     found = {
         "energy_j": Quantity(energy.total_pj / PJ_PER_J, "J", "modelled"),
@@ -157,6 +162,11 @@ def devices(arguments: Arguments, boards: Sequence[str]) -> tuple[str, str]:
 def graph_digest(graph: Graph) -> str:
     """Of the integer Graph, weights included, wherever its file kept them."""
     return hashlib.sha256(graph_to_bytes(graph)).hexdigest()
+
+
+def prices_digest(prices: EnergyTable, radio: RadioLink) -> str:
+    """Of all that a table and a link say."""
+    return digest(repr((prices, radio)))
 
 
 def samples_digest(feeds: Arrays, labels: np.ndarray | None) -> str:

@@ -13,6 +13,7 @@ import sweep_steps as steps
 from sweep_processes import driver_words, free_port, process, scheduler_words, worker_words
 
 from joulecut.compiler.errors import ConfigError, DeviceError
+from joulecut.sweep import cluster
 from joulecut.sweep.cluster import local_cluster, remote_cluster, require_workers
 from joulecut.sweep.ledger import Ledger
 
@@ -23,7 +24,8 @@ def test_a_cluster_is_an_address_of_dask(address: str):
         remote_cluster(address, 1.0)
 
 
-def test_a_scheduler_that_stays_away_is_named():
+def test_a_scheduler_that_stays_away_is_named(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(cluster, "CONNECT_S", 1.0)
     connect = remote_cluster(f"tcp://127.0.0.1:{free_port()}", patience_s=0.0)
     with pytest.raises(DeviceError, match=r"scheduler must answer at tcp://127.*it goes on"):
         connect()
@@ -68,6 +70,7 @@ def certificate(folder: Path) -> dict[str, str]:
     return {**settings, f"{prefix}REQUIRE_ENCRYPTION": "true"}
 
 
+@pytest.mark.slow
 @pytest.mark.tool
 def test_a_sweep_through_tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     if shutil.which("openssl") is None:

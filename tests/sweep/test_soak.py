@@ -80,6 +80,7 @@ def test_random_kills_lose_nothing_and_repeat_nothing(postgres: str, tmp_path: P
         assert not (line.event == "START" and line.key in ended)
         ended |= {line.key} if line.event == "DONE" else set()
     assert killed.total() >= 3
+    assert log.read_text().split()[-1] == str(SIDE * SIDE)  # complete, says the last driver
     starts = sum(line.event == "START" for line in lines)
     print(f"\nkilled {dict(killed)}; {starts} STARTs, {len(done)} DONEs of {SIDE * SIDE}")
 
