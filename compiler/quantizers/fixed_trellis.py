@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -34,15 +35,20 @@ class FixedTrellisQuantizer(Quantizer):
     Attributes:
         bits: 1 to 8.
         states: 4, 8, 16 .. 256; twice as many take twice as long, for up to 0.1 dB.
+        book: "trained"; or "even": evenly spaced from minimum to maximum, both included, which
+            is the textbook's alphabet and loses most where values pile up.
     """
 
     bits: int
     states: int = 8
+    book: Literal["trained", "even"] = "trained"
 
     def __post_init__(self) -> None:
         require_bits(self.bits)
         if self.states not in STATES:
             raise ConfigError(f"states must be a power of two from 4 to 256, not {self.states}")
+        if self.book not in ("trained", "even"):
+            raise ConfigError(f"book must be 'trained' or 'even', not {self.book!r}")
 
     def fit(self, array: Array) -> Grid:
         """The grid for one tensor.
@@ -51,6 +57,8 @@ class FixedTrellisQuantizer(Quantizer):
             ConfigError: the tensor has another type or holds NaN or infinity.
         """
         array = quantizable(array)
+        if self.book == "even":
+            return self._grid(_even(array, self.bits))
         part = sample(array, _TRAINED_ON).reshape(-1).astype(np.float32)
         part = part if part.size else np.zeros(1, np.float32)
         book = train_fixed_trellis(part, self.bits, self.assign, _PLAN)
@@ -67,3 +75,9 @@ class FixedTrellisQuantizer(Quantizer):
         symbols = self._grid(book).quantize(x)
         places = self._grid(np.arange(book.size)).dequantize(symbols)
         return symbols, places.astype(np.intp)
+
+
+def _even(array: Array, bits: int) -> Array:
+    """2^(bits + 1) levels from the least to the greatest number of the tensor."""
+    low, high = (array.min(), array.max()) if array.size else (0.0, 0.0)
+    return np.linspace(float(low), float(high), 2 ** (bits + 1)).astype(np.float32)
