@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     Run = Callable[[Path, bool, Callable[[str], None]], Reproduction]
 
 # name: module with `reproduce(directory, quick, progress)`
-PAPERS: dict[str, str] = {"energy-split": "joulecut.repro.energy_split"}
+PAPERS: dict[str, str] = {
+    "energy-split": "joulecut.repro.energy_split",
+    "split-vgg": "joulecut.repro.split_vgg",
+}
 
 
 @verb

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from joulecut.compiler import codec
 from joulecut.compiler.errors import ConfigError
 from joulecut.compiler.quantizers import (
-    Calibrated,
     FixedTrellisQuantizer,
     Quantizer,
     UniformQuantizer,
@@ -81,10 +80,10 @@ def distortion(tensors: Iterable[Floats], quantizer: Quantizer) -> Distortion:
     sums = np.zeros(4)
     count = 0
     for tensor in tensors:
-        decoded, numbers = crossed(tensor, quantizer)
+        decoded, coded = crossed(tensor, quantizer)
         signal += float(np.sum(np.square(tensor, dtype=np.float64)))
         noise += squared_error(tensor, decoded)
-        sums += (*numbers, np.mean(tensor == 0))
+        sums += (*symbol_bits(tensor, quantizer), coded, np.mean(tensor == 0))
         count += 1
     if not count:
         raise ConfigError("distortion must be of at least one tensor, not none")
@@ -92,16 +91,16 @@ def distortion(tensors: Iterable[Floats], quantizer: Quantizer) -> Distortion:
     return Distortion(sqnr_db(signal, noise), entropy, huffman, coded, zeros)
 
 
-def crossed(
-    tensor: Floats, quantizer: Quantizer
-) -> tuple[Floats, tuple[float, float, float]]:
-    """What the cloud decodes; and bits a number: entropy, Huffman, really coded."""
-    grid = quantizer.fit(tensor)
-    symbols = grid.quantize(tensor)
-    counts = np.bincount(symbols.reshape(-1))
-    blob = codec.encode(tensor, Calibrated(grid), entropy="huffman")
-    numbers = (entropy_bits(counts), huffman_bits(counts), 8 * len(blob) / tensor.size)
-    return codec.decode(blob), numbers
+def crossed(tensor: Floats, quantizer: Quantizer) -> tuple[Floats, float]:
+    """What the cloud decodes, and the bits a number that really crossed."""
+    blob = codec.encode(tensor, quantizer, entropy="huffman")
+    return codec.decode(blob), 8 * len(blob) / tensor.size
+
+
+def symbol_bits(tensor: Floats, quantizer: Quantizer) -> tuple[float, float]:
+    """Order-0 entropy of a tensor's symbols, and their Huffman code, bits a number."""
+    counts = np.bincount(quantizer.fit(tensor).quantize(tensor).reshape(-1))
+    return entropy_bits(counts), huffman_bits(counts)
 
 
 def squared_error(a: NDArray[Any], b: NDArray[Any]) -> float:
