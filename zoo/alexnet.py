@@ -64,6 +64,16 @@ def float_alexnet(
     return module
 
 
+def alexnet_of(
+    arrays: dict[str, np.ndarray], widths: tuple[int, ...] = WIDTHS
+) -> nn.Sequential:
+    """The network of what `zoo.tapped.arrays_of` made of it; in eval mode."""
+    module = float_alexnet(len(arrays["dense8.bias"]), widths)
+    module.load_state_dict({name: torch.from_numpy(value) for name, value in arrays.items()})
+    module.eval()
+    return module
+
+
 def trained_alexnet(
     images: np.ndarray,
     labels: np.ndarray,

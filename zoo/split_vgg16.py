@@ -147,13 +147,8 @@ def trained_head(
     return head, train_accuracy, best[0]
 
 
-def head_arrays(head: nn.Sequential) -> dict[str, np.ndarray]:
-    """The weights by name."""
-    return {name: value.detach().numpy() for name, value in head.state_dict().items()}
-
-
 def head_of(arrays: dict[str, np.ndarray]) -> nn.Sequential:
-    """Inverse of `head_arrays`; in eval mode."""
+    """The head of what `zoo.tapped.arrays_of` made of it; in eval mode."""
     shapes = [value.shape for name, value in arrays.items() if name.endswith("weight")]
     head = float_head(shapes[0][1], [out for out, _ in shapes])
     head.load_state_dict({name: torch.from_numpy(value) for name, value in arrays.items()})

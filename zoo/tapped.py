@@ -75,6 +75,11 @@ def with_weights(module: nn.Module, change: Callable[[str, np.ndarray], np.ndarr
             value.copy_(torch.from_numpy(change(name, value.numpy().copy())))
 
 
+def arrays_of(module: nn.Module) -> dict[str, np.ndarray]:
+    """Weights and biases by name."""
+    return {name: value.detach().numpy() for name, value in module.state_dict().items()}
+
+
 @contextmanager
 def _hooked(module: nn.Module, changes: Mapping[str, Change]) -> Generator[None]:
     known = dict(module.named_modules())

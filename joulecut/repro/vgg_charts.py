@@ -1,5 +1,8 @@
 """Figures 2 to 5 of Brito et al. as the paper draws them, and the curves of its future work."""
 
+# plotly annotates only in part.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
@@ -7,10 +10,9 @@ from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
-from numpy.typing import NDArray
 from plotly.subplots import make_subplots
 
-from joulecut.repro.distortion import Distortion
+from joulecut.repro.distortion import Distortion, Method
 from joulecut.repro.vgg_study import Point
 from joulecut.zoo.counted import CountedLayer
 
@@ -50,7 +52,8 @@ def histograms(found: Mapping[str, Mapping[str, Any]]) -> Any:
     chart: Any = make_subplots(rows=3, cols=3, subplot_titles=list(found))
     for index, histogram in enumerate(found.values()):
         counts = np.array(histogram["counts"], np.float64)
-        values: NDArray[np.float64] = np.linspace(histogram["low"], histogram["high"], len(counts))
+        low, high = float(histogram["low"]), float(histogram["high"])
+        values = np.linspace(low, high, len(counts))
         chart.add_bar(
             x=values.tolist(),
             y=(counts / counts.sum()).tolist(),
@@ -82,7 +85,7 @@ def entropy_and_sqnr(measured: Mapping[tuple[str, str], Distortion]) -> Any:
     return _styled(chart, "", "entropy, bits a number (measured)")
 
 
-def distance_by_rate(curves: Mapping[str, Sequence[Distortion]]) -> Any:
+def distance_by_rate(curves: Mapping[Method, Sequence[Distortion]]) -> Any:
     """SQNR over really coded bits, a line for each method."""
     chart: Any = go.Figure()
     for index, (name, points) in enumerate(curves.items()):

@@ -6,7 +6,7 @@ tensor that crosses, wherever it is used after the cut.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -146,7 +146,18 @@ def _result(
         output_db=sqnr_db(
             squared_error(expected, np.zeros(1)), squared_error(answers, expected)
         ),
-        zeros=float(np.mean(np.concatenate([v.reshape(-1) for v in measured.values()]) == 0)),
-        accuracy=float(np.mean(answers.argmax(1) == labels)),
-        float_accuracy=float(np.mean(expected.argmax(1) == labels)),
+        zeros=_zeros(measured.values()),
+        accuracy=accuracy(answers, labels),
+        float_accuracy=accuracy(expected, labels),
     )
+
+
+def accuracy(logits: Floats, labels: NDArray[np.int64]) -> float:
+    """Share of rows whose largest logit is that of the label."""
+    return int(np.count_nonzero(np.argmax(logits, axis=1) == labels)) / len(labels)
+
+
+def _zeros(tensors: Iterable[Floats]) -> float:
+    """Share of exact zeros in all of them."""
+    kinds = [(np.count_nonzero(tensor), tensor.size) for tensor in tensors]
+    return 1 - sum(some for some, _ in kinds) / sum(size for _, size in kinds)

@@ -32,13 +32,13 @@ from joulecut.zoo.split_vgg16 import (
     HeadRecipe,
     after_split,
     at_split,
-    head_arrays,
     head_of,
     logits,
     multiplies_bfloat16,
     split_names,
     trained_head,
 )
+from joulecut.zoo.tapped import arrays_of
 
 N_SPLITS = 9
 BITS = (2, 3, 4, 5, 6, 7, 8)
@@ -168,7 +168,7 @@ class Study:
             features = self.features(train, "train")
             self.progress(f"training the dense layers on {len(train)} images")
             head, *accuracies = trained_head(features, train.labels, self.plan.recipe)
-            return {**head_arrays(head), "accuracies": np.array(accuracies)}
+            return {**arrays_of(head), "accuracies": np.array(accuracies)}
 
         arrays = self.kept.arrays("head", self._recipe(), compute)
         in_training, in_validation = map(float, arrays.pop("accuracies"))

@@ -214,7 +214,7 @@ def small_networks() -> list[Network]:
 
 def test_the_study_runs_whole_and_goes_on_where_it_was(tmp_path: Path):
     steps: list[str] = []
-    future = FuturePlan(bits=(3, 8), n_photos=4)
+    future = FuturePlan(weight_bits=(4,), cut_bits=(3, 8), n_photos=4)
     networks = small_networks()
     done = split_vgg.reproduced(tiny_study(tmp_path, steps.append), future, networks)
     page = write(done, tmp_path / "page").read_text(encoding="utf-8")
@@ -257,7 +257,7 @@ def test_absent_weights_are_named():
 
 def test_cut_results_are_plain(tmp_path: Path):
     network = small_networks()[1]
-    rows = vgg_future.cut_results(FuturePlan(bits=(8,)), [network], Kept(tmp_path), print)
+    rows = vgg_future.cut_results(FuturePlan(cut_bits=(8,)), [network], Kept(tmp_path), print)
     assert [type(row) for row in rows] == [CutResult] * 4
-    again = vgg_future.cut_results(FuturePlan(bits=(8,)), [network], Kept(tmp_path), print)
+    again = vgg_future.cut_results(FuturePlan(cut_bits=(8,)), [network], Kept(tmp_path), print)
     assert again == rows

@@ -4,6 +4,8 @@
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -20,7 +22,6 @@ from joulecut.zoo.split_vgg16 import (  # noqa: E402
     after_split,
     at_split,
     float_head,
-    head_arrays,
     head_of,
     layers,
     logits,
@@ -28,7 +29,7 @@ from joulecut.zoo.split_vgg16 import (  # noqa: E402
     trained_head,
     whole,
 )
-from joulecut.zoo.tapped import replaced, tapped, with_weights  # noqa: E402
+from joulecut.zoo.tapped import arrays_of, replaced, tapped, with_weights  # noqa: E402
 from joulecut.zoo.vgg16 import MACS, Blocks, float_vgg16  # noqa: E402
 from joulecut.zoo.vgg16 import PARAMETERS as CONVOLUTION_PARAMETERS  # noqa: E402
 
@@ -37,7 +38,7 @@ IMAGES = np.random.default_rng(0).normal(size=(9, 3, 32, 32)).astype(np.float32)
 
 
 @pytest.fixture(scope="module")
-def trunk() -> torch.nn.Sequential:
+def trunk() -> Any:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         module = float_vgg16(SMALL)
@@ -65,7 +66,7 @@ def test_alexnet_and_vgg19_have_the_published_sizes():
     assert sum(layer.kind == "Conv2d" for layer in deep) == 16
 
 
-def test_the_parts_of_every_split_make_the_whole(trunk: torch.nn.Sequential):
+def test_the_parts_of_every_split_make_the_whole(trunk: Any):
     features = after_split(trunk, IMAGES, "input")
     assert features.shape == (9, 8)
     names = split_names(trunk)
@@ -76,14 +77,14 @@ def test_the_parts_of_every_split_make_the_whole(trunk: torch.nn.Sequential):
         assert name == "input" or crossing.min() >= 0  # the ReLU is at the edge
 
 
-def test_an_unknown_split_is_refused(trunk: torch.nn.Sequential):
+def test_an_unknown_split_is_refused(trunk: Any):
     with pytest.raises(
         ConfigError, match=r"split must be one of input, block1_conv1.* not 'x'"
     ):
         at_split(trunk, IMAGES, "x")
 
 
-def test_the_whole_network_has_the_papers_layers(trunk: torch.nn.Sequential):
+def test_the_whole_network_has_the_papers_layers(trunk: Any):
     module = whole(trunk, float_head(8, (5, 4, 3, 2)))
     names = [name for name, _ in module.named_children() if name.startswith("dense")]
     assert names[0] == "dense1"
@@ -102,7 +103,7 @@ def test_a_head_learns_the_same_each_time():
     assert in_validation > 0.9
     found = logits(head, features)
     np.testing.assert_array_equal(found, logits(again, features))
-    np.testing.assert_array_equal(found, logits(head_of(head_arrays(head)), features))
+    np.testing.assert_array_equal(found, logits(head_of(arrays_of(head)), features))
 
 
 @pytest.mark.parametrize(
@@ -114,7 +115,7 @@ def test_a_recipe_that_cannot_be_is_refused(options: dict[str, float], said: str
         HeadRecipe(**options)  # pyright: ignore[reportArgumentType]
 
 
-def test_vgg19_grown_out_of_vgg16_computes_the_same(trunk: torch.nn.Sequential):
+def test_vgg19_grown_out_of_vgg16_computes_the_same(trunk: Any):
     blocks = tuple((width, count + (count == 3)) for width, count in SMALL)
     deep = vgg19.deepened(trunk, blocks)
     assert len(list(deep)) == len(list(trunk)) + 2 * 3
@@ -123,7 +124,7 @@ def test_vgg19_grown_out_of_vgg16_computes_the_same(trunk: torch.nn.Sequential):
         np.testing.assert_array_equal(found, expected)
 
 
-def test_a_replaced_output_is_what_the_rest_gets(trunk: torch.nn.Sequential):
+def test_a_replaced_output_is_what_the_rest_gets(trunk: Any):
     output, seen = tapped(trunk, IMAGES, ["block1_pool", "block2_conv1"])
     np.testing.assert_array_equal(replaced(trunk, IMAGES, seen), output)
     other = {"block1_pool": seen["block1_pool"][::-1].copy()}
@@ -145,7 +146,10 @@ def test_alexnet_learns_light_from_dark():
     images = (noise + (labels - 0.5)[:, None, None, None]).astype(np.float32)
     widths = (4, 4, 4, 4, 4, 8, 8)
     module = alexnet.trained_alexnet(images, labels, epochs=4, rate=1e-2, widths=widths)
-    assert np.mean(tapped(module, images, [])[0].argmax(1) == labels) > 0.9
+    found = tapped(module, images, [])[0]
+    assert np.mean(found.argmax(1) == labels) > 0.9
+    again = alexnet.alexnet_of(arrays_of(module), widths)
+    np.testing.assert_array_equal(tapped(again, images, [])[0], found)
 
 
 def test_images_are_enlarged_by_interpolation():
