@@ -84,7 +84,6 @@ QUICK = Plan(
     recipe=HeadRecipe(epochs=4),
     bits=(2, 4, 8),
     n_photos=1,
-    n_codebook=1,
     accuracy_splits=(),
 )
 

@@ -128,10 +128,12 @@ class TestClaims:
         assert vgg_future.gain_db(base, other[1:]) is None
 
     def test_weights_that_spoil_the_output_are_no_saving(self):
-        row = vgg_future.WeightResult("N", "SQ", 4, 3.5, 20.0, 25.0, 0.5, 0.6)
-        bad = replace(row, network="M", output_db=19.0)
-        found = vgg_future.weight_claims([row, replace(row, bits=8, coded_bits=7.0), bad])
-        assert [claim.verdict for claim in found] == ["reproduced", "approximated"]
+        row = vgg_future.WeightResult("N", "SQ", 4, 3.5, 20.0, 15.0, 0.6, 0.6)
+        worse = replace(row, bits=3, coded_bits=2.5, accuracy=0.5, output_db=40.0)
+        edge = replace(row, network="E", accuracy=None, float_accuracy=None, output_db=20.0)
+        bad = replace(edge, network="B", output_db=19.9)
+        found = vgg_future.weight_claims([row, worse, edge, bad])
+        assert [claim.verdict for claim in found] == ["reproduced", "reproduced", "missed"]
         assert "3.50 bits a parameter (9.1 times fewer) with SQ of 4 bits" in found[0].ours
 
 
