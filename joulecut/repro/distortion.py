@@ -34,7 +34,8 @@ class Distortion:
         sqnr_db: power of the numbers over that of the errors, both summed over all tensors.
         entropy_bits: order-0, bits a number, of the symbols of each tensor; the mean.
         huffman_bits: of one Huffman code for each tensor, without its table; the mean.
-        coded_bits: bits a number of the real coded tensor, Huffman only, headers included.
+        coded_bits: bits a number of the real coded tensor, Huffman only, headers included;
+            symbols of 9 bits, which RDO and entropy-coded TCQ may have at 8, are stored.
         zeros: share of numbers that are exactly zero, before.
     """
 

@@ -244,6 +244,6 @@ def sections(found: Found) -> list[Section]:
         title = "Accuracy against bits at other splits"
         drawn.append((title, vgg_charts.accuracy_by_bits(others, base)))
     for split in (name for name in CURVES_AT if name in found.curves):
-        title = f"Distance against coded bits at {split}"
+        title = f"Distance against bits at {split}"
         drawn.append((title, vgg_charts.distance_by_rate(found.curves[split])))
     return [Section(title, chart=to_html(chart)) for title, chart in drawn]

@@ -86,12 +86,12 @@ def entropy_and_sqnr(measured: Mapping[tuple[str, str], Distortion]) -> Any:
 
 
 def distance_by_rate(curves: Mapping[Method, Sequence[Distortion]]) -> Any:
-    """SQNR over really coded bits, a line for each method."""
+    """SQNR over the bits of a Huffman code, a line for each method."""
     chart: Any = go.Figure()
     for index, (name, points) in enumerate(curves.items()):
-        x, y = [p.coded_bits for p in points], [p.sqnr_db for p in points]
+        x, y = [p.huffman_bits for p in points], [p.sqnr_db for p in points]
         _add_line(chart, index, name, x, y)
-    return _styled(chart, "coded bits a number (measured)", "SQNR, dB (measured)")
+    return _styled(chart, "Huffman code, bits a number (measured)", "SQNR, dB (measured)")
 
 
 def _add_line(

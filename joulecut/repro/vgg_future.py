@@ -113,7 +113,7 @@ def quantizer_claims(
         statement(
             "Future work, another quantizer",
             "could result in a more accurate model",
-            "entropy-coded TCQ beside SQ at equal coded bits: "
+            "entropy-coded TCQ beside SQ at equal bits of a Huffman code: "
             + ", ".join(f"{gain:+.1f} dB at {split}" for split, gain in known.items()),
             holds=bool(known) and min(known.values()) > 0,
         ),
@@ -136,14 +136,14 @@ def quantizer_claims(
 
 
 def gain_db(base: Sequence[Distortion], other: Sequence[Distortion]) -> float | None:
-    """Mean gain in SQNR at equal coded bits, where the two curves overlap; None if nowhere."""
-    at = np.array([point.coded_bits for point in base])
+    """Mean gain in SQNR at equal bits of a Huffman code, where the two curves overlap; None if nowhere."""
+    at = np.array([point.huffman_bits for point in base])
     order = np.argsort(at)
     y = np.array([point.sqnr_db for point in base])
-    inside = [p for p in other if at.min() <= p.coded_bits <= at.max()]
+    inside = [p for p in other if at.min() <= p.huffman_bits <= at.max()]
     if not inside:
         return None
-    gains = [p.sqnr_db - float(np.interp(p.coded_bits, at[order], y[order])) for p in inside]
+    gains = [p.sqnr_db - float(np.interp(p.huffman_bits, at[order], y[order])) for p in inside]
     return float(np.mean(gains))
 
 

@@ -45,8 +45,8 @@ def point(method: Method, bits: int, right: int, of: int = 40) -> Point:
     return Point("block1_conv1", method, bits, answers, 1.0, 1.2, float(bits))
 
 
-def measured(sqnr_db: float, coded_bits: float = 2.0) -> Distortion:
-    return Distortion(sqnr_db, 1.0, 1.2, coded_bits, 0.5)
+def measured(sqnr_db: float, huffman_bits: float = 2.0) -> Distortion:
+    return Distortion(sqnr_db, 1.0, huffman_bits, 1.0, 0.5)
 
 
 class TestClaims:
@@ -121,7 +121,7 @@ class TestClaims:
         )
         assert [c.verdict for c in found] == ["missed", "not reproducible", "reproduced"]
 
-    def test_a_gain_is_at_equal_coded_bits(self):
+    def test_a_gain_is_at_equal_bits(self):
         base = [measured(10, 1), measured(20, 2), measured(30, 3)]
         other = [measured(17, 1.5), measured(99, 3.5)]
         assert vgg_future.gain_db(base, other) == pytest.approx(2)
