@@ -14,8 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from joulecut.compiler.cut_costs import CutCosts
-from joulecut.compiler.profile import Quantity
+from joulecut.compiler.profile import Provenance, Quantity
 from joulecut.hw.energy import EnergyTable, mac_energy_pj
+from joulecut.zoo.digits import PARAMETERS
 
 Array = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
@@ -98,6 +99,8 @@ def cut_costs(
 ) -> list[CutCosts]:
     """Costs of a cut behind every layer and pool, as selection takes them.
 
+    They are modelled, and of a network with zeros assumed: hardware must skip them.
+
     Args:
         counts: of `layer_counts`.
         table: prices of arithmetic.
@@ -105,15 +108,21 @@ def cut_costs(
         power_w: of sending.
     """
     energies = accumulate(each.processing_pj(table, fetch_pj) for each in counts)
+    known: Provenance = "assumed" if is_sparse(counts) else "modelled"
     return [
         CutCosts(
             each.name,
-            Quantity(energy / 1e12, "J", "assumed"),
-            Quantity(BITS * each.outputs, "bit", "assumed"),
-            Quantity(power_w, "W", "assumed"),
+            Quantity(energy / 1e12, "J", known),
+            Quantity(BITS * each.outputs, "bit", "modelled"),
+            Quantity(power_w, "W", "modelled"),
         )
         for each, energy in zip(counts, energies, strict=True)
     ]
+
+
+def is_sparse(counts: Sequence[Counts]) -> bool:
+    """Is a parameter missing that the original has?"""
+    return sum(each.parameters for each in counts) < PARAMETERS
 
 
 def removed(found: Mapping[str, Array], layer: str) -> float:

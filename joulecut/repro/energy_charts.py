@@ -48,8 +48,8 @@ def path_map(points: Mapping[str, Point], server: Point) -> str:
         name="server", x=[server[0]], y=[server[1]], mode="markers",
         marker={"color": SHADES["softmax"], "symbol": "square", "size": 13},
     )  # fmt: skip
-    figure.update_xaxes(title="x, m")
-    figure.update_yaxes(title="y, m", scaleanchor="x")
+    figure.update_xaxes(title="x, m", constrain="domain")
+    figure.update_yaxes(title="y, m", scaleanchor="x", constrain="domain")
     return to_html(styled(figure, "Fig. 4(a): positions (assumed)"))
 
 

@@ -139,7 +139,11 @@ def study(
                 costs = costs_of(priced, link, bits=bits)
                 ways.append(_best(f"int8, pruned, coded, {way}", costs, link))
     return (
-        [_bar(ways[0], ways[-3], why_not), _kept(trained, accuracies, why_not)],
+        [
+            _bar("by the paper's accounting", ways[0], ways[1], why_not),
+            _bar("as it is deployed", ways[0], ways[-3], why_not),
+            _kept(trained, accuracies, why_not),
+        ],
         [_table(ways, accuracies)],
     )
 
@@ -151,9 +155,9 @@ def _best(way: str, costs: Sequence[CutCosts], link: RadioLink) -> Deployed:
     return Deployed(way, best.name, line.fixed, line.slope * x, best.energy_provenance)
 
 
-def _bar(psnc: Deployed, ours: Deployed, why_not: str) -> Claim:
+def _bar(how: str, psnc: Deployed, ours: Deployed, why_not: str) -> Claim:
     return statement(
-        "Ours: energy of the best cut at 15 MHz, beside unpruned PSNC",
+        f"Ours: energy of the best cut at 15 MHz, {how}, beside unpruned PSNC",
         f"at least {AT_LEAST:g} times less (our bar)",
         f"{psnc.energy / ours.energy:.1f} times less: {psnc.energy * 1e6:.1f} uJ at {psnc.cut}, "
         f"{ours.energy * 1e6:.1f} uJ at {ours.cut} ({ours.way})",

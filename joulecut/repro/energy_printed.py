@@ -166,7 +166,7 @@ def table_iii(sparse: list[CutCosts], dense: list[CutCosts]) -> list[Claim]:
                     figure(
                         f"Table III, {band}, {policy.name}, {quantity} (ours cuts at {made.cut})",
                         paper,
-                        Quantity(value / 1e-4, _UNIT, "assumed"),
+                        Quantity(value / 1e-4, _UNIT, made.provenance),
                         tolerance=0.1,
                         reason=_reason(band, policy.name, quantity),
                         reproducible=not (policy.name == "pool1" and quantity != "Etr"),
