@@ -9,7 +9,6 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Mapping
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +32,7 @@ from joulecut.hw.radio import RadioLink
 from joulecut.targets import layout
 from joulecut.targets.base import target
 from joulecut.targets.cut_prices import cheapest, price_cuts
+from joulecut.targets.tool_versions import tool_versions
 
 if TYPE_CHECKING:
     from joulecut.targets.base import Target
@@ -40,8 +40,6 @@ if TYPE_CHECKING:
 
 Progress = Callable[[str], None]
 Vectors = Mapping[str, np.ndarray]
-
-TOOLS = ("joulecut", "apache-tvm", "apache-tvm-ffi", "numpy", "onnx", "onnx-ir")
 
 
 def build(
@@ -104,7 +102,7 @@ def build(
     progress("write the bundle")
     fields: dict[str, Any] = {
         "name": plan.whole.graph.name or "model",
-        "tools": _tool_versions(),
+        "tools": tool_versions(),
         **plan_fields(
             plan,
             cut_at(plan.whole, [spec.name for spec in plan.link.specs]),
@@ -240,7 +238,3 @@ def _compile_mixed(
     progress(f"{len(chosen.on_array())} layers on the accelerator, {len(chosen.reasons)} not")
     for name, reason in chosen.reasons.items():
         progress(f"  '{name}' stays with the processor: {reason}")
-
-
-def _tool_versions() -> dict[str, str]:
-    return {name: metadata.version(name) for name in TOOLS}

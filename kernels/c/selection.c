@@ -89,8 +89,21 @@ static int spans_fit(const struct jc_selection *t)
     return 1;
 }
 
+void jc_view_selection(const uint8_t *src, struct jc_selection *t)
+{
+    t->n_cuts = jc_load_le16(src + 6);
+    t->n_pieces = jc_load_le32(src + 8);
+    t->n_spans = jc_load_le32(src + 12);
+    t->starts = src + PREFIX_BYTES;
+    t->spans = t->starts + (size_t)START_BYTES * t->n_pieces;
+    t->choices = t->spans + (size_t)SPAN_BYTES * t->n_spans;
+    t->cuts = t->choices + (size_t)NUMBER_BYTES * t->n_pieces;
+}
+
 enum jc_result jc_read_selection(const uint8_t *src, size_t size, struct jc_selection *t)
 {
+    uint32_t n_pieces, n_spans;
+    unsigned n_cuts;
     size_t needed;
 
     if (size < PREFIX_BYTES + SUM_BYTES)
@@ -99,23 +112,20 @@ enum jc_result jc_read_selection(const uint8_t *src, size_t size, struct jc_sele
         return JC_BAD_MAGIC;
     if (src[4] != VERSION)
         return JC_BAD_VERSION;
-    t->n_cuts = jc_load_le16(src + 6);
-    t->n_pieces = jc_load_le32(src + 8);
-    t->n_spans = jc_load_le32(src + 12);
-    if (src[5] != 0 || t->n_cuts == 0 || t->n_pieces == 0)
+    n_cuts = jc_load_le16(src + 6);
+    n_pieces = jc_load_le32(src + 8);
+    n_spans = jc_load_le32(src + 12);
+    if (src[5] != 0 || n_cuts == 0 || n_pieces == 0)
         return JC_BAD_HEADER;
-    if (t->n_pieces >= MAX_ENTRIES || t->n_spans >= MAX_ENTRIES)
+    if (n_pieces >= MAX_ENTRIES || n_spans >= MAX_ENTRIES)
         return JC_BAD_HEADER;
-    t->starts = src + PREFIX_BYTES;
-    needed = PREFIX_BYTES + SUM_BYTES + (size_t)(START_BYTES + NUMBER_BYTES) * t->n_pieces +
-             (size_t)(SPAN_BYTES + NUMBER_BYTES) * t->n_spans;
+    needed = PREFIX_BYTES + SUM_BYTES + (size_t)(START_BYTES + NUMBER_BYTES) * n_pieces +
+             (size_t)(SPAN_BYTES + NUMBER_BYTES) * n_spans;
     if (size != needed)
         return size < needed ? JC_TRUNCATED : JC_TRAILING;
-    t->spans = t->starts + (size_t)START_BYTES * t->n_pieces;
-    t->choices = t->spans + (size_t)SPAN_BYTES * t->n_spans;
-    t->cuts = t->choices + (size_t)NUMBER_BYTES * t->n_pieces;
     if (!jc_sum_fits(jc_xxh32(src, size - SUM_BYTES), jc_load_le32(src + size - SUM_BYTES)))
         return JC_BAD_CHECKSUM;
+    jc_view_selection(src, t); /* whose offsets stay within the size */
     return pieces_fit(t) && spans_fit(t) ? JC_OK : JC_BAD_TABLE;
 }
 

@@ -2,9 +2,10 @@
  * Which cut to use for the present channel, by a table that the host made; docs/selection.md.
  *
  *   jc_read_selection   check the bytes of a table; nothing is copied, so keep them
+ *   jc_view_selection   the same of bytes that were checked before
  *   jc_select           the cut for a channel: a binary search, comparisons only
  *
- * Neither allocates nor computes with the channel, so every machine decides alike.
+ * None allocates or computes with the channel, so every machine decides alike.
  */
 #ifndef JC_SELECTION_H
 #define JC_SELECTION_H
@@ -26,6 +27,9 @@ struct jc_selection {
 
 /* @src[size] is untrusted.  JC_OK only if every field is as docs/selection.md says. */
 enum jc_result jc_read_selection(const uint8_t *src, size_t size, struct jc_selection *table);
+
+/* @src is trusted: jc_read_selection took it once, or it is part of the program. */
+void jc_view_selection(const uint8_t *src, struct jc_selection *table);
 
 /*
  * x         seconds per bit, 0 to infinity

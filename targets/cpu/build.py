@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -28,7 +28,7 @@ from joulecut.targets.base import Target
 from joulecut.targets.cpu.cache import object_files
 from joulecut.targets.cpu.coder import coder_object, write_sources
 from joulecut.targets.cpu.driver import EXPORTS, constants_assembly, driver, header
-from joulecut.targets.cpu.layout import Layout, lay_out
+from joulecut.targets.cpu.layout import Constants, Layout, lay_out
 from joulecut.targets.cpu.link import NO_LINK, LinkLayout, link_table
 from joulecut.targets.cpu.lower import Lowered
 from joulecut.targets.cpu.nhwc.kernels import PORTABLE, Choice, Kernels, kernels
@@ -135,28 +135,18 @@ def build_part(
         DeviceError: the target's C compiler is missing or refuses.
     """
     gcc = compiler(target)  # first, because it is the cheapest thing that can be missing
-    tiles = Noted(tuned_tiles(target) if tuning is None else tuning)
-    family = kernels_of(target)
-    tuned = None if family is None else replace(family, tuned=tiles)
-    lowered = lower_part(graph, tiling_of(target), tuned)
-    layout = lay_out(graph, lowered)
-    steps = [step for work in lowered for step in work.steps if isinstance(step, Step)]
-    objects = object_files(steps, target, cache_dir or default_cache_dir(), progress)
+    cache = cache_dir or default_cache_dir()
+    part = compiled(graph, target, Noted(_tiles(target, tuning)), cache, progress)
     inputs, outputs = input_specs(graph), output_specs(graph)
     crossing = NO_LINK if link is None else LinkLayout.of(link.specs, inputs, outputs)
-    texts = {
-        "model.h": header(inputs, outputs, layout.arena.nbytes, crossing),
-        "model.c": driver(
-            layout.stages,
-            layout.copies,
-            {step.symbol: (len(step.args), step.tasks > 0) for step in steps},
-            inputs,
-            outputs,
-        ),
+    files: dict[str, str | bytes] = {
+        "model.h": header(inputs, outputs, part.layout.arena.nbytes, crossing),
+        "model.c": part.driver,
     }
+    objects = dict(part.objects)
     if link is not None:
-        texts["link_table.c"] = link_table(crossing, link)
-        objects["coder"] = coder_object(gcc, target, cache_dir or default_cache_dir(), progress)
+        files["link_table.c"] = link_table(crossing, link)
+        objects["coder"] = coder_object(gcc, target, cache, progress)
     if progress is not None:
         progress(f"link {len(objects)} kernels for {target.name}")
     built = BuiltPart(
@@ -164,16 +154,84 @@ def build_part(
         target.name,
         inputs,
         outputs,
-        tuple(map(_report, lowered)),
-        layout.arena.nbytes,
-        layout.arena.bound_bytes,
-        len(layout.constants),
+        part.reports,
+        part.layout.arena.nbytes,
+        part.layout.arena.bound_bytes,
+        len(part.layout.constants),
+        part.tuning,
+    )
+    files |= {"layers.json": report_json(built)}
+    units = ["main.c", "model.c", "threads.c"]
+    units += ["link.c", "link_table.c"] if link is not None else []
+    link_programs(gcc, target, out_dir, files, units, part.layout.constants, objects)
+    sizes = sizes_of(out_dir, built.arena_bytes, built.weight_bytes)
+    require_room(graph.graph.name or "part", sizes, target, largest_constants(part.lowered))
+    return built
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """A part as C and objects, before it is linked.
+
+    Attributes:
+        lowered: its layers as kernels.
+        layout: where everything lies.
+        driver: the C that calls the kernels.
+        objects: of its kernels, by symbol.
+        tuning: as in BuiltPart.
+    """
+
+    lowered: Sequence[Lowered]
+    layout: Layout
+    driver: str
+    objects: Mapping[str, Path]
+    tuning: str | None
+
+    @property
+    def reports(self) -> tuple[LayerReport, ...]:
+        """The layers as they were built."""
+        return tuple(map(_report, self.lowered))
+
+
+def compiled(
+    graph: Graph,
+    target: Target,
+    tiles: Noted,
+    cache_dir: Path,
+    progress: Progress | None = None,
+    *,
+    constants: Constants | None = None,
+    first: int | None = None,
+) -> Compiled:
+    """Lower a part, compile its kernels and write its driver.
+
+    Args:
+        graph: as in build_part, which says what is raised, too.
+        target: where it will run.
+        tiles: by signature; notes which are used.
+        cache_dir: where compiled kernels are kept.
+        progress: is told what is compiled.
+        constants: of the parts before it in one program, to which its own are added.
+        first: as in `driver`.
+    """
+    family = kernels_of(target)
+    tuned = None if family is None else replace(family, tuned=tiles)
+    lowered = lower_part(graph, tiling_of(target), tuned)
+    layout = lay_out(graph, lowered, constants)
+    steps = [step for work in lowered for step in work.steps if isinstance(step, Step)]
+    arity = {step.symbol: (len(step.args), step.tasks > 0) for step in steps}
+    ends = input_specs(graph), output_specs(graph)
+    return Compiled(
+        lowered,
+        layout,
+        driver(layout.stages, layout.copies, arity, *ends, first),
+        object_files(steps, target, cache_dir, progress),
         digest(tiles.used) if tiles.used else None,
     )
-    _link(gcc, target, out_dir, texts, layout, objects, _json(built))
-    sizes = sizes_of(out_dir, built.arena_bytes, built.weight_bytes)
-    require_room(graph.graph.name or "part", sizes, target, largest_constants(lowered))
-    return built
+
+
+def _tiles(target: Target, tuning: Mapping[str, Choice] | None) -> Mapping[str, Choice]:
+    return tuned_tiles(target) if tuning is None else tuning
 
 
 def tiling_of(target: Target) -> Tiling:
@@ -202,7 +260,8 @@ def _report(work: Lowered) -> LayerReport:
     )
 
 
-def _json(built: BuiltPart) -> str:
+def report_json(built: BuiltPart) -> str:
+    """`layers.json`."""
     rows = [
         {
             "name": layer.name,
@@ -231,41 +290,55 @@ def _json(built: BuiltPart) -> str:
     return json.dumps(report, indent=1, ensure_ascii=False) + "\n"
 
 
-def _link(
+def link_programs(
     gcc: str,
     target: Target,
     out_dir: Path,
-    texts: Mapping[str, str],
-    layout: Layout,
+    files: Mapping[str, str | bytes],
+    units: Sequence[str],
+    constants: bytes,
     objects: Mapping[str, Path],
-    report: str,
 ) -> None:
-    """Compile and link in a folder of its own, under relative names, then move the results."""
+    """Compile and link in a folder of its own, under relative names, then move the results.
+
+    Args:
+        gcc: a compiler for the target.
+        target: where the programs will run.
+        out_dir: gets FILES.
+        files: generated ones, by relative path; those of runtime/ and the codec's lie beside.
+        units: C files to compile, by relative path; the first is the program's own.
+        constants: the bytes of model_constants.
+        objects: linked with them, by name.
+
+    Raises:
+        DeviceError: the compiler refuses.
+    """
     out_dir.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out_dir, prefix=".build-") as name:
         folder = Path(name)
-        for file, text in (*texts.items(), ("exports.map", EXPORTS), ("layers.json", report)):
-            (folder / file).write_text(text, encoding="utf-8")
-        (folder / "constants.bin").write_bytes(layout.constants)
-        (folder / "constants.S").write_text(constants_assembly("constants.bin"))
+        write_sources(folder)  # for their headers
         for file in _RUNTIME.iterdir():
             shutil.copy(file, folder)
-        kernels = [f"{symbol}.o" for symbol in objects]
-        for file, path in zip(kernels, objects.values(), strict=True):
-            shutil.copy(path, folder / file)
+        texts = {**files, "exports.map": EXPORTS, "constants.bin": constants}
+        for file, text in texts.items():
+            (folder / file).parent.mkdir(parents=True, exist_ok=True)
+            (folder / file).write_bytes(text.encode() if isinstance(text, str) else text)
+        (folder / "constants.S").write_text(constants_assembly("constants.bin"))
         flags = [*target.toolchain.cflags, *_CFLAGS]
-        sources = ["main.c", "model.c", "threads.c", "constants.S"]
-        parts = ["model.o", "threads.o", "constants.o", *kernels]
-        if "link_table.c" in texts:
-            write_sources(folder)  # for their headers
-            sources += ["link.c", "link_table.c"]
-            parts += ["link.o", "link_table.o"]
-        run([gcc, *flags, "-c", *sources], folder)
-        run(
-            [gcc, *flags, *_LDFLAGS, "-static", "-no-pie", "-o", "model", "main.o", *parts],
-            folder,
-        )
+        made = [_compile(gcc, flags, unit, folder) for unit in (*units, "constants.S")]
+        for symbol, path in objects.items():
+            shutil.copy(path, folder / f"{symbol}.o")
+            made.append(f"{symbol}.o")
+        main, *parts = made
+        run([gcc, *flags, *_LDFLAGS, "-static", "-no-pie", "-o", "model", main, *parts], folder)
         exports = ["-shared", "-Wl,--version-script=exports.map"]
         run([gcc, *flags, *_LDFLAGS, *exports, "-o", "libmodel.so", *parts], folder)
         for file in FILES:
             (folder / file).replace(out_dir / file)
+
+
+def _compile(gcc: str, flags: Sequence[str], unit: str, folder: Path) -> str:
+    """The object of a unit, which may include what lies in the folder; by relative path."""
+    made = str(Path(unit).with_suffix(".o"))
+    run([gcc, *flags, "-I.", "-c", unit, "-o", made], folder)
+    return made

@@ -174,6 +174,7 @@ def driver(
     arity: Mapping[str, tuple[int, bool]],
     inputs: Sequence[TensorSpec],
     outputs: Sequence[TensorSpec],
+    first: int | None = None,
 ) -> str:
     """`model.c`.
 
@@ -183,13 +184,21 @@ def driver(
         arity: number of pointers of every kernel, and does it run by tasks.
         inputs: of the part.
         outputs: of the part.
+        first: the hook's number of the first layer in a program of several parts, which has the
+            hook itself; None: the part is alone.
     """
     kernels = "\n".join(
         f"extern int32_t {symbol}({_parameters(*shape)});"
         for symbol, shape in sorted(arity.items())
     )
-    body = "\n".join(_stage(number, stage) for number, stage in enumerate(stages))
+    hooks = range(first or 0, (first or 0) + len(stages))
+    body = "\n".join(
+        _stage(number, stage, hook)
+        for number, (stage, hook) in enumerate(zip(stages, hooks, strict=True))
+    )
     body += "".join(f"\n    {_call(copy)}" for copy in copies)
+    if first is None:
+        body += f"\n    model_hook({len(stages)});"
     shared = _shared(stages)
     jobs = "\n".join(f"{_job(call, name)}" for call, name in shared.items())
     names = [_string(stage.name) for stage in stages]
@@ -216,10 +225,7 @@ const char *const model_layer_names[] = {_table(names)};
 
 {_READ_LAYER.replace("FORMS", _table([_form(stage) for stage in stages]))}
 {_FILL if any(_fills(stages)) else ""}{_FILL_WIDE if any(map(_is_wide, _fills(stages))) else ""}
-__attribute__((noinline, noclone)) void model_hook(int32_t layer) {{
-    __asm__ volatile("" : : "r"(layer) : "memory");
-}}
-
+{HOOK if first is None else ""}
 struct run {{
     const void *const *inputs;
     void *const *outputs;
@@ -251,7 +257,6 @@ int32_t model_run_threads(model_threads *team, const void *const inputs_[],
     int32_t status = 0; /* kernels return 0 */
     (void)team, (void)observer, (void)user;
 {body}
-    model_hook({len(stages)});
     return status;
 }}
 """
@@ -271,6 +276,12 @@ model_constants:
 """
 
 
+HOOK = """\
+__attribute__((noinline, noclone)) void model_hook(int32_t layer) {
+    __asm__ volatile("" : : "r"(layer) : "memory");
+}
+"""  # the empty function of model.h
+
 EXPORTS = "{ global: model_*; local: *; };\n"  # of libmodel.so: no kernel is visible
 
 
@@ -279,12 +290,12 @@ def comment(text: str) -> str:
     return text.replace("*/", "* /").replace("\n", " ")
 
 
-def _stage(number: int, stage: Stage) -> str:
+def _stage(number: int, stage: Stage, hook: int) -> str:
     shown = f"observer(user, {number}, {stage.output}, {stage.spec.nbytes})"
     return "\n".join(
         (
             f"\n    /* {comment(stage.name)}: {comment(stage.kind)} */",
-            f"    model_hook({number});",
+            f"    model_hook({hook});",
             *(f"    {_call(call)}" for call in stage.calls),
             f"    if (observer) {shown};",
         )

@@ -34,12 +34,41 @@ class Layout:
     constants: bytes
 
 
-def lay_out(graph: Graph, lowered: Sequence[Lowered]) -> Layout:
+class Constants:
+    """The constants of a program; those of the same bytes are stored once."""
+
+    def __init__(self) -> None:
+        self._offsets: dict[bytes, int] = {}
+        self._data = bytearray()
+
+    def offset(self, array: Array) -> int:
+        """Where the bytes of an array lie, aligned."""
+        data = np.ascontiguousarray(array).tobytes()
+        if data not in self._offsets:
+            self._data += bytes(aligned(len(self._data)) - len(self._data))
+            self._offsets[data] = len(self._data)
+            self._data += data
+        return self._offsets[data]
+
+    def data(self) -> bytes:
+        """All of them."""
+        return bytes(self._data)
+
+
+def lay_out(
+    graph: Graph, lowered: Sequence[Lowered], constants: Constants | None = None
+) -> Layout:
     """Decide where everything lies.
 
     A layer writes an output of the part where the caller wants it. What no layer writes there
     is copied: an output that is an input, a constant, another output or another name of one.
+
+    Args:
+        graph: of the part.
+        lowered: its layers.
+        constants: those of the parts before, if several parts are one program; they grow.
     """
+    shared = Constants() if constants is None else constants
     made = {work.name for work in lowered}
     written: dict[str, int] = {}
     late: list[tuple[Value, int]] = []
@@ -56,13 +85,13 @@ def lay_out(graph: Graph, lowered: Sequence[Lowered]) -> Layout:
     if any(work.shown is not None for work in lowered):
         arena = replace(arena, nbytes=arena.nbytes + SLACK_BYTES)
     places |= {name: f"a + {offset}" for name, offset in arena.offsets.items()}
-    pool = _Pool(places, roots)
+    pool = _Pool(places, roots, shared)
     stages = [_stage(work, pool) for work in lowered]
     copies = [
         Call(None, (pool.value(value), f"outputs[{i}]"), spec_of(value).nbytes)
         for value, i in late
     ]
-    return Layout(tuple(stages), tuple(copies), arena, pool.data())
+    return Layout(tuple(stages), tuple(copies), arena, shared.data())
 
 
 def _roots(lowered: Sequence[Lowered], written: Mapping[str, int]) -> dict[str, Value]:
@@ -117,13 +146,14 @@ def _lives(
 
 
 class _Pool:
-    """Gives every source its C expression; constants of the same bytes are stored once."""
+    """Gives every source its C expression."""
 
-    def __init__(self, places: Mapping[str, str], roots: Mapping[str, Value]) -> None:
+    def __init__(
+        self, places: Mapping[str, str], roots: Mapping[str, Value], constants: Constants
+    ) -> None:
         self._places = places
         self._roots = roots
-        self._offsets: dict[bytes, int] = {}
-        self._data = bytearray()
+        self._constants = constants
 
     def named(self, name: str) -> str:
         """A pointer to the buffer of this name."""
@@ -138,16 +168,7 @@ class _Pool:
 
     def array(self, array: Array) -> str:
         """A pointer to a constant."""
-        data = np.ascontiguousarray(array).tobytes()
-        if data not in self._offsets:
-            self._data += bytes(aligned(len(self._data)) - len(self._data))
-            self._offsets[data] = len(self._data)
-            self._data += data
-        return f"c + {self._offsets[data]}"
-
-    def data(self) -> bytes:
-        """All constants."""
-        return bytes(self._data)
+        return f"c + {self._constants.offset(array)}"
 
 
 def _stage(work: Lowered, pool: _Pool) -> Stage:

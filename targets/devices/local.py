@@ -214,19 +214,29 @@ def _load(part: Path) -> _Library:
         return _loaded[key]
 
 
-def _open(path: Path) -> _Library:
-    """Open a private copy: the loader would hand out an older library of the same name."""
+def load_library(path: Path) -> ctypes.CDLL:
+    """Open a private copy: the loader would hand out an older library of the same name.
+
+    Raises:
+        DeviceError: this processor cannot run it, or it is no library.
+    """
     require_machine(path, native_arch())
     require_runnable(path.parent)
     with tempfile.TemporaryDirectory(prefix="joulecut-") as folder:
-        copy = shutil.copy(path, folder)
         try:
-            library = ctypes.CDLL(copy)
-            run, observed = library.model_run, library.model_run_observed
-            read_layer = library.model_read_layer
-            arena_bytes = ctypes.c_size_t.in_dll(library, "model_arena_bytes").value
-        except (OSError, AttributeError, ValueError) as error:
+            return ctypes.CDLL(shutil.copy(path, folder))
+        except OSError as error:
             raise DeviceError(f"{path} must be a built part's library; {error}") from error
+
+
+def _open(path: Path) -> _Library:
+    library = load_library(path)
+    try:
+        run, observed = library.model_run, library.model_run_observed
+        read_layer = library.model_read_layer
+        arena_bytes = ctypes.c_size_t.in_dll(library, "model_arena_bytes").value
+    except (AttributeError, ValueError) as error:
+        raise DeviceError(f"{path} must be a built part's library; {error}") from error
     run.argtypes = [ctypes.c_void_p] * 3
     observed.argtypes = [*[ctypes.c_void_p] * 3, _OBSERVER, ctypes.c_void_p]
     run.restype = observed.restype = ctypes.c_int32

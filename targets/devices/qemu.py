@@ -81,7 +81,7 @@ class QemuDevice:
 
     def check(self) -> None:
         """The emulator must be installed; see Device.check."""
-        self._emulator()
+        self.emulator()
 
     def run(
         self,
@@ -138,7 +138,7 @@ class QemuDevice:
         check_feeds(inputs, signature.fed)
         record = to_records(inputs, signature.fed)[:1].tobytes()
         layers = read_layers(part)
-        emulator = self._emulator()
+        emulator = self.emulator()
         self._require_program(part)
         plugin = build_plugin(emulator[0])
         hook = symbol_address(part / "model", "model_hook")
@@ -165,8 +165,8 @@ class QemuDevice:
         machine = f"{Path(emulator[0]).name} on {machine_line()}"
         return Profile(self.address, tuple(profiles), machine, notes)
 
-    def _emulator(self) -> tuple[str, ...]:
-        """The emulator and its options."""
+    def emulator(self) -> tuple[str, ...]:
+        """The emulator and its options; DeviceError if it is not installed."""
         name = EMULATORS[self.arch]
         program = shutil.which(name)
         if program is None:
@@ -190,7 +190,7 @@ class QemuDevice:
         progress: Progress | None,
     ) -> list[bytes]:
         """What the program wrote for all records: outputs, then what each wanted option writes."""
-        emulator = self._emulator()
+        emulator = self.emulator()
         self._require_program(part)
         jobs = self.jobs or os.cpu_count() or 1
         step = min(BATCH_SAMPLES, -(-len(records) // jobs))
