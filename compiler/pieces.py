@@ -73,29 +73,32 @@ def pieces(graph: Graph, cuts: Sequence[Cut]) -> tuple[Piece, ...]:
     )
 
 
-def run_pieces(
+def run_edge(
     found: Sequence[Piece], cut: int, feeds: Mapping[str, np.ndarray]
-) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """What the edge and then the cloud compute at a cut, by the reference.
+) -> dict[str, np.ndarray]:
+    """What the edge of a cut knows in the end, by the reference; name -> array.
 
     Args:
         found: all pieces of a Graph.
         cut: number of the cut.
         feeds: for each input of the whole its array.
-
-    Returns:
-        What the edge knows in the end, and what the cloud does, which starts with nothing but
-        what pieces read across the cut; by name.
     """
-    edge = dict(feeds)
+    known = dict(feeds)
     for piece in found:
         if cut in piece.cuts:
-            edge |= _run(piece, edge)
-    cloud = {name: edge[name] for name in crossing(found, cut)}
+            known |= _run(piece, known)
+    return known
+
+
+def run_cloud(
+    found: Sequence[Piece], cut: int, received: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """The same of the cloud, which starts with nothing but what crossed."""
+    known = dict(received)
     for piece in found:
         if cut not in piece.cuts:
-            cloud |= _run(piece, cloud)
-    return edge, cloud
+            known |= _run(piece, known)
+    return known
 
 
 def crossing(found: Sequence[Piece], cut: int) -> list[str]:

@@ -28,6 +28,12 @@ WHOLE = "whole.onnx"
 SOURCE = "source.onnx"
 TABLES = "link/tables.bin"
 SIDES = ("edge", "cloud")
+ADAPTIVE = "adaptive"  # `kind` of a manifest whose edge chooses its cut
+
+
+def is_adaptive(bundle: Bundle) -> bool:
+    """Does its edge choose the cut? Then targets/adaptive/layout.py says where things lie."""
+    return bundle.manifest.get("kind") == ADAPTIVE
 
 
 def graph_path(side: str) -> str:

@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from joulecut.compiler.bundle import Bundle, read_bundle
 from joulecut.compiler.codec import TableSet
 from joulecut.compiler.config import CodecConfig
-from joulecut.compiler.errors import UntrustedInputError
+from joulecut.compiler.errors import ConfigError, UntrustedInputError
 from joulecut.compiler.graph import input_specs, output_specs
 from joulecut.compiler.link_code import LinkCode
 from joulecut.compiler.manifest import specs_from_fields
@@ -72,6 +72,11 @@ def opened(bundle: Bundle | str | Path) -> Generator[Opened]:
         UntrustedInputError: if it is not what its manifest says.
     """
     checked = bundle if isinstance(bundle, Bundle) else read_bundle(Path(bundle))
+    if layout.is_adaptive(checked):
+        raise ConfigError(
+            f"bundle '{checked.path}' must be of one cut here, and is adaptive; run it with "
+            "AdaptiveSession, or `joulecut run --rate`"
+        )
     whole = layout.read_graph(checked, layout.WHOLE)
     with tempfile.TemporaryDirectory(prefix="joulecut-") as folder:
         checked.unpack(Path(folder) / "bundle")

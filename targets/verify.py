@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from joulecut.compiler import onnxrt
-from joulecut.compiler.bundle import Bundle
+from joulecut.compiler.bundle import Bundle, read_bundle
 from joulecut.compiler.errors import ConfigError
 from joulecut.compiler.graph import Graph, input_specs, output_specs, spec_of
 from joulecut.compiler.layers import layers
@@ -26,6 +26,8 @@ from joulecut.compiler.verify import (
     compare,
     fraction_differing,
 )
+from joulecut.targets import layout
+from joulecut.targets.adaptive.verify import verify_adaptive
 from joulecut.targets.devices.device import Device, device, device_for
 from joulecut.targets.devices.fpga_sim import FpgaSimDevice
 from joulecut.targets.devices.protocol import Progress
@@ -46,6 +48,8 @@ def verify(
 ) -> Report:
     """Compare what a bundle holds with the reference and with other engines.
 
+    Of an adaptive bundle every cut is compared: see `verify_adaptive`.
+
     Args:
         bundle: a bundle, or where one lies; its hashes are checked first.
         against: "reference" (the stored vectors, and the parts composed, against the
@@ -63,7 +67,10 @@ def verify(
     """
     if not against:
         raise ConfigError(f"against must name an engine ({_ENGINES}), not none")
-    with opened(bundle) as held:
+    checked = bundle if isinstance(bundle, Bundle) else read_bundle(Path(bundle))
+    if layout.is_adaptive(checked):
+        return verify_adaptive(checked, against, feeds, progress)
+    with opened(checked) as held:
         samples = held.inputs() if feeds is None else feeds
         case = expected_of(held.split, samples)
         results: list[EngineResult] = []

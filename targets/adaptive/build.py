@@ -114,7 +114,7 @@ def build_adaptive(
     progress("write the bundle")
     fields: dict[str, Json] = {
         "name": graph.graph.name or "model",
-        "kind": places.KIND,
+        "kind": layout.ADAPTIVE,
         "tools": tool_versions(),
         "parts": {side: {"target": place.name} for side, place in sides.items()},
         "pieces": [_piece_fields(piece) for piece in found],

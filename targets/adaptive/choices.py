@@ -17,6 +17,7 @@ from joulecut.compiler.graph import Graph
 from joulecut.compiler.link_code import DTYPES, LinkCode, frozen, sample_dims
 from joulecut.compiler.objective import Objective
 from joulecut.compiler.profile import Quantity
+from joulecut.compiler.quantizers.grid import QUANTIZABLE
 from joulecut.compiler.selection_table import SelectionTable
 from joulecut.compiler.uncut import all_in_cloud, all_on_edge
 from joulecut.hw.energy_table import EnergyTable
@@ -106,8 +107,8 @@ def choices(graph: Graph, known: Mapping[str, np.ndarray], ground: Ground) -> Ch
         ConfigError: no cut keeps the bounds at any channel, or what the objective needs of one
             is not known.
     """
-    found = candidates(graph, ground.max_candidates)
-    codes = [_code(cut, known, ground.codec) for cut in found]
+    found = candidates(graph, ground.codec, ground.max_candidates)
+    codes = [frozen(cut.specs, known, _settings(cut, ground.codec)) for cut in found]
     costs = _costs(graph, found, codes, known, ground)
     kept = _kept(costs, ground)
     chosen = [costs[i] for i in kept]
@@ -119,17 +120,22 @@ def choices(graph: Graph, known: Mapping[str, np.ndarray], ground: Ground) -> Ch
     )
 
 
-def candidates(graph: Graph, limit: int) -> list[Cut]:
+def candidates(graph: Graph, config: CodecConfig, limit: int) -> list[Cut]:
     """Everything in the cloud, at most `limit` cuts, everything on the edge; what can be coded."""
     every = [all_in_cloud(graph), *cuts(graph, limit=limit), all_on_edge(graph)]
-    return [cut for cut in every if all(spec.dtype in DTYPES for spec in cut.specs)]
+    return [cut for cut in every if _can_be_coded(cut, config)]
 
 
-def _code(cut: Cut, known: Mapping[str, np.ndarray], config: CodecConfig) -> LinkCode:
+def _can_be_coded(cut: Cut, config: CodecConfig) -> bool:
+    lossless = _settings(cut, config).quantizer == "none"
+    return all(spec.dtype in (DTYPES if lossless else QUANTIZABLE) for spec in cut.specs)
+
+
+def _settings(cut: Cut, config: CodecConfig) -> CodecConfig:
     """How a cut codes; answers, which nothing is computed from, are sent as they are."""
-    if not cut.cloud_layers:
-        config = config.model_copy(update={"quantizer": "none", "rate": None})
-    return frozen(cut.specs, known, config)
+    if cut.cloud_layers:
+        return config
+    return config.model_copy(update={"quantizer": "none", "rate": None})
 
 
 def _costs(

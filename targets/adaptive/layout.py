@@ -1,16 +1,16 @@
 """Where things lie in an adaptive bundle, beside what targets/layout.py says of any.
 
-pieces/N/graph.onnx    the layers of piece N
-edge/                  libmodel.so, model, model.h, layers.json: all pieces that an edge runs
-cloud/N/               the same of piece N alone, if a server runs it
-cuts/N/tables.bin      static tables of the coder of cut N (if they make frames smaller)
-selection/table.bin    which cut is best for which channel (docs/selection.md)
-whole.onnx, source.onnx, vectors/inputs/, vectors/outputs/
+    pieces/N/graph.onnx    the layers of piece N
+    edge/                  libmodel.so, model, model.h, layers.json: all pieces that an edge runs
+    cloud/N/               the same of piece N alone, if a server runs it
+    cuts/N/tables.bin      static tables of the coder of cut N (if they make frames smaller)
+    selection/table.bin    which cut is best for which channel (docs/selection.md)
+
+The whole, the model as it was given and the test vectors lie where they do in any bundle.
 """
 
 from __future__ import annotations
 
-KIND = "adaptive"  # `kind` of the manifest
 EDGE = "edge"
 TABLE = "selection/table.bin"
 

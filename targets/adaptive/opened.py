@@ -45,6 +45,7 @@ class Adaptive:
         names: of the cuts.
         table: which cut for which channel.
         targets: of "edge" and "cloud".
+        lossless: nothing that crosses is changed by its coding.
     """
 
     bundle: Bundle
@@ -55,6 +56,7 @@ class Adaptive:
     names: tuple[str, ...]
     table: SelectionTable
     targets: Mapping[str, Target]
+    lossless: bool
 
     @property
     def outputs(self) -> tuple[TensorSpec, ...]:
@@ -88,7 +90,7 @@ def opened_adaptive(bundle: Bundle | str | Path) -> Generator[Adaptive]:
         UntrustedInputError: it is not what its manifest says.
     """
     checked = bundle if isinstance(bundle, Bundle) else read_bundle(Path(bundle))
-    if not is_adaptive(checked):
+    if not layout.is_adaptive(checked):
         raise ConfigError(
             f"bundle '{checked.path}' must be adaptive to choose its cut, and was built for "
             f"one; build it with --adaptive"
@@ -109,12 +111,9 @@ def opened_adaptive(bundle: Bundle | str | Path) -> Generator[Adaptive]:
     with tempfile.TemporaryDirectory(prefix="joulecut-") as scratch:
         folder = Path(scratch) / "bundle"
         checked.unpack(folder)
-        yield Adaptive(checked, folder, whole, found, codes, names, table, sides)
-
-
-def is_adaptive(bundle: Bundle) -> bool:
-    """Does its edge choose the cut?"""
-    return bundle.manifest.get("kind") == places.KIND
+        yield Adaptive(
+            checked, folder, whole, found, codes, names, table, sides, _lossless(checked)
+        )
 
 
 def _rows(bundle: Bundle, key: str) -> list[Mapping[str, Any]]:
@@ -184,4 +183,13 @@ def _target(bundle: Bundle, side: str) -> Target:
     except (KeyError, TypeError) as error:
         raise UntrustedInputError(
             f"manifest must name the target of the {side}; {error!r} in the way"
+        ) from error
+
+
+def _lossless(bundle: Bundle) -> bool:
+    try:
+        return bundle.manifest["selection"]["codec"]["quantizer"] == "none"
+    except (KeyError, TypeError) as error:
+        raise UntrustedInputError(
+            f"manifest must name the codec of its selection; {error!r} in the way"
         ) from error

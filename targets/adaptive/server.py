@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from joulecut.compiler import message
-from joulecut.compiler.errors import UntrustedInputError
+from joulecut.compiler.errors import ConfigError, UntrustedInputError
 from joulecut.compiler.graph import output_specs
 from joulecut.targets.adaptive import layout as places
 from joulecut.targets.adaptive.opened import Adaptive
@@ -70,7 +70,10 @@ class AdaptiveServer:
     def _received(self, cut: int, frame: bytes) -> Answer:
         """What crossed, [1, ...] each."""
         code = self._adaptive.codes[cut]
-        arrays = code.unpack(frame)
+        try:
+            arrays = code.unpack(frame)
+        except ConfigError as error:  # the tables that it names are those of another cut
+            raise UntrustedInputError(f"frame must be one of cut {cut}: {error}") from error
         if any(len(array) != 1 for array in arrays):
             raise UntrustedInputError(
                 f"frame of a message must hold one sample, not {len(arrays[0])}"
