@@ -10,6 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from joulecut.compiler.errors import ConfigError
+from joulecut.compiler.objective import EstimationError, Infeasible, Objective
 
 SCHEMA_VERSION = 1
 
@@ -50,6 +51,63 @@ class CodecConfig(Strict):
         return self
 
 
+class SelectionConfig(Strict):
+    """What cuts are compared by where the edge chooses one for each inference.
+
+    Attributes:
+        link: name of the radio link that says the power of sending (docs/energy.md).
+        energy_table: name of the table that prices computing and fetching, or its file.
+        energy_weight: of a joule; as the fields below, of compiler/objective.py.
+        latency_weight: of a second.
+        max_energy_j: bound per inference.
+        max_latency_s: bound per inference.
+        infeasible: what is chosen where no cut keeps the bounds: "none", or the "least" excess.
+        margin: of hysteresis.
+        sigma: of the estimate of the channel: standard deviation of the logarithm.
+        confidence: that bounds are kept, if there is a sigma.
+        edge_macs_per_s: latencies are modelled from these three; needed to weigh or bound them.
+        cloud_macs_per_s: of the server.
+        round_trip_s: what the way costs at any rate.
+        max_candidates: cuts that are looked at, at most.
+        max_cuts: cuts in the bundle, at most.
+    """
+
+    link: str = "paper-5mhz"
+    energy_table: str = "horowitz_45nm"
+    energy_weight: Annotated[float, Field(ge=0)] = 1.0
+    latency_weight: Annotated[float, Field(ge=0)] = 0.0
+    max_energy_j: Annotated[float, Field(gt=0)] | None = None
+    max_latency_s: Annotated[float, Field(gt=0)] | None = None
+    infeasible: Infeasible = "none"
+    margin: Annotated[float, Field(ge=0)] = 0.0
+    sigma: Annotated[float, Field(ge=0)] = 0.0
+    confidence: Annotated[float, Field(gt=0, lt=1)] = 0.95
+    edge_macs_per_s: Annotated[float, Field(gt=0)] | None = None
+    cloud_macs_per_s: Annotated[float, Field(gt=0)] | None = None
+    round_trip_s: Annotated[float, Field(ge=0)] = 0.0
+    max_candidates: Annotated[int, Field(ge=1, le=4096)] = 256
+    max_cuts: Annotated[int, Field(ge=1, le=4096)] = 16
+
+    @model_validator(mode="after")
+    def _speeds_come_together(self) -> Self:
+        if (self.edge_macs_per_s is None) != (self.cloud_macs_per_s is None):
+            raise ValueError("edge_macs_per_s and cloud_macs_per_s must be given together")
+        return self
+
+    def objective(self) -> Objective:
+        """What a cut is the least of; raises ConfigError where the fields contradict."""
+        return Objective(
+            self.energy_weight,
+            self.latency_weight,
+            self.max_energy_j,
+            self.max_latency_s,
+            None,
+            self.infeasible,
+            self.margin,
+            EstimationError(self.sigma, self.confidence) if self.sigma else None,
+        )
+
+
 class BuildConfig(Strict):
     """What `joulecut build` needs to know; paths are relative to the file that says them.
 
@@ -65,6 +123,8 @@ class BuildConfig(Strict):
         out: the bundle to write.
         vectors: how many seeded random test vectors go into the bundle.
         require_integer: make a node that stays in float an error.
+        selection: None: one cut; otherwise the edge chooses among several for each inference
+            (docs/selection.md), and `cut` and `assign` stay as they are.
     """
 
     schema_version: Literal[1] = SCHEMA_VERSION
@@ -77,6 +137,13 @@ class BuildConfig(Strict):
     out: Path
     vectors: Annotated[int, Field(ge=1, le=1024)] = 2
     require_integer: bool = False
+    selection: SelectionConfig | None = None
+
+    @model_validator(mode="after")
+    def _a_cut_or_a_selection(self) -> Self:
+        if self.selection is not None and (self.cut != "auto" or self.assign != "all"):
+            raise ValueError("selection must come without cut and assign")
+        return self
 
     @staticmethod
     def from_yaml(path: str | Path, overrides: tuple[str, ...] = ()) -> BuildConfig:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from joulecut.compiler.plan import partition as partition
     from joulecut.compiler.plan import run_plan as run_plan
     from joulecut.compiler.reference import run_reference as run_reference
+    from joulecut.targets.adaptive.build import build_adaptive as build_adaptive
+    from joulecut.targets.adaptive.session import AdaptiveSession as AdaptiveSession
     from joulecut.targets.base import target as target
     from joulecut.targets.build import build as build
     from joulecut.targets.devices.device import device as device
@@ -34,12 +36,14 @@ if TYPE_CHECKING:
     from joulecut.zoo.quantize import quantize as quantize
 
 _HOMES = {
+    "AdaptiveSession": "targets.adaptive.session",
     "BuildConfig": "compiler.config",
     "Bundle": "compiler.bundle",
     "Cut": "compiler.cut",
     "InferenceSession": "targets.session",
     "Plan": "compiler.plan",
     "build": "targets.build",
+    "build_adaptive": "targets.adaptive.build",
     "cut_at": "compiler.cut",
     "cuts": "compiler.cut",
     "device": "targets.devices.device",

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from joulecut.compiler.bundle import Bundle, write_bundle
-from joulecut.compiler.config import Assign, BuildConfig, CodecConfig
+from joulecut.compiler.config import Assign, BuildConfig, CodecConfig, SelectionConfig
 from joulecut.compiler.cut import Cut, cut_at, cuts
 from joulecut.compiler.errors import ConfigError
 from joulecut.compiler.feeds import random_feeds
@@ -28,8 +28,11 @@ from joulecut.compiler.pipeline import pipeline
 from joulecut.compiler.plan import Part, Plan, partition
 from joulecut.compiler.reference import trace
 from joulecut.hw.energy_table import load_table
+from joulecut.hw.links import load_link
 from joulecut.hw.radio import RadioLink
 from joulecut.targets import layout
+from joulecut.targets.adaptive.build import build_adaptive
+from joulecut.targets.adaptive.choices import Times
 from joulecut.targets.base import target
 from joulecut.targets.cut_prices import cheapest, price_cuts
 from joulecut.targets.tool_versions import tool_versions
@@ -123,6 +126,10 @@ def _build_configured(
     """Import > lower > cut > compile > bundle, as a configuration says."""
     progress(f"import {config.model.name}")
     graph = pipeline(load(config.model), require_integer=config.require_integer)
+    if config.selection is not None:
+        if tune_minutes is not None:
+            raise ConfigError("tuning must go with one cut, not with a selection; tune first")
+        return _build_adaptive(graph, config, config.selection, progress)
     progress("cut")
     cut = _chosen_cut(graph, config)
     return build(
@@ -137,6 +144,31 @@ def _build_configured(
         tune_minutes=tune_minutes,
         progress=progress,
         tried=tried,
+    )
+
+
+def _build_adaptive(
+    graph: Graph, config: BuildConfig, selection: SelectionConfig, progress: Progress
+) -> Bundle:
+    edge, cloud = selection.edge_macs_per_s, selection.cloud_macs_per_s
+    known = None
+    if edge is not None and cloud is not None:
+        known = Times(edge, cloud, selection.round_trip_s)
+    return build_adaptive(
+        graph,
+        out=config.out,
+        edge=config.edge,
+        cloud=config.cloud,
+        objective=selection.objective(),
+        link=load_link(selection.link).link,
+        codec=config.codec,
+        times=known,
+        energies=selection.energy_table,
+        max_candidates=selection.max_candidates,
+        max_cuts=selection.max_cuts,
+        vectors=config.vectors,
+        source=config.model.read_bytes(),
+        progress=progress,
     )
 
 

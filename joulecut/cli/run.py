@@ -29,15 +29,30 @@ def run(
     edge_device: Annotated[str | None, typer.Option(help=DEVICE_HELP)] = None,
     cloud_device: Annotated[str | None, typer.Option(help="The same for the cloud.")] = None,
     batch: Annotated[int, typer.Option(help="Samples that are coded together.")] = 100,
+    rate: Annotated[
+        float | None,
+        typer.Option(help="Of an adaptive bundle: what the channel carries, bit/s."),
+    ] = None,
+    trajectory: Annotated[
+        Path | None,
+        typer.Option(help="Of an adaptive bundle: a rate for each sample, bit/s, one a line."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Run samples through both parts, and say what crossed."""
+    from joulecut.cli.run_adaptive import run_adaptive
     from joulecut.compiler.bundle import read_bundle
+    from joulecut.targets.layout import is_adaptive
     from joulecut.targets.opened import opened
     from joulecut.targets.session import run_split
 
     held = read_bundle(bundle)
     feeds = read_samples(held, inputs or [])
+    if is_adaptive(held):
+        run_adaptive(held, feeds, rate, trajectory, edge_device, cloud_device, out, as_json)
+        return
+    if rate is not None or trajectory is not None:
+        raise ConfigError("--rate and --trajectory must go with an adaptive bundle")
     if feeds is None:
         with opened(held) as vectors:
             feeds = vectors.inputs()

@@ -14,7 +14,10 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper
 from qdq_models import network, write
+from typer.testing import CliRunner
 
+from joulecut.cli.app import app
+from joulecut.compiler.bundle import read_bundle
 from joulecut.compiler.graph import input_specs
 from joulecut.compiler.load import load
 from joulecut.targets.devices.device import GRAMMAR
@@ -310,3 +313,83 @@ def test_a_target_with_an_accelerator(model: Path, tmp_path: Path) -> None:
     assert "must have a clock in its facts to assign layers by time" in said
     said = joulecut(*words, "--assign", "best", expect=2).stderr
     assert "assign: Input should be 'all', 'time' or 'energy'" in said
+
+
+def refused(*words: str | Path) -> str:
+    """What a call with arguments that do not fit says, in this process."""
+    done = CliRunner().invoke(app, [*map(str, words)], env={"COLUMNS": "300"})
+    assert done.exit_code == 2, done.output
+    return done.stderr
+
+
+@pytest.fixture(scope="module")
+def adaptive(model: Path) -> Path:
+    path = model.with_name("adaptive.bundle")
+    found = document(
+        "build", model, "--adaptive", "--link", "wifi", "--edge", "x86_64", "--out", path
+    )
+    assert len(found["cuts"]) >= 2
+    assert found["parts"] == {"edge": "generic_x86_64", "cloud": "generic_x86_64"}
+    return path
+
+
+class TestAdaptive:
+    def test_the_rate_decides(self, adaptive: Path, samples: Path):
+        slow, fast = (
+            document("run", adaptive, "--input", samples, "--rate", rate)
+            for rate in ("1", "1e15")
+        )
+        assert len(set(slow["chosen"])) == len(set(fast["chosen"])) == 1
+        assert slow["chosen"] != fast["chosen"]
+        (row,) = slow["cuts"]
+        assert row["samples"] == slow["samples"] == 6
+        assert row["bytes"]["provenance"] == "measured"
+
+    def test_a_trajectory_has_a_rate_for_each_sample(self, adaptive: Path, samples: Path):
+        path = samples.with_name("rates.txt")
+        path.write_text("1\n1e15\n0\n1\n1e15\n1\n")
+        words = ("run", adaptive, "--input", samples, "--trajectory", path)
+        chosen = document(*words)["chosen"]
+        assert chosen[0] == chosen[2] == chosen[3] != chosen[1]
+        out = samples.with_name("out.npz")
+        shown = joulecut(*words, "--out", out).stdout
+        with np.load(out) as outputs:
+            assert {len(outputs[name]) for name in outputs.files} == {6}
+        assert "bytes a sample (measured)" in shown
+        path.write_text("1\n2\n")
+        said = refused(*words)
+        assert "trajectory must have a rate for each of 6 samples, not 2" in said
+
+    def test_every_cut_is_verified(self, adaptive: Path):
+        found = document("verify", adaptive)["results"]
+        assert {row["engine"] for row in found} == {"reference", "tvm"}
+        assert {row["divergence"] for row in found} == {None}
+
+    def test_a_configuration_can_say_it(self, model: Path, adaptive: Path):
+        config = model.with_name("adaptive.yaml")
+        config.write_text(
+            f"model: {model.name}\nedge: x86_64\nout: again.bundle\nselection:\n  link: wifi\n"
+        )
+        said = document("build", config)
+        assert said["digest"] == read_bundle(adaptive).digest
+        said = refused("build", config, "--set", "cut=[x]")
+        assert "selection must come without cut and assign" in said
+        said = refused("build", config, "--set", "selection.edge_macs_per_s=1")
+        assert "edge_macs_per_s and cloud_macs_per_s must be given together" in said
+
+    def test_options_that_do_not_fit(self, model: Path, bundle: Path, adaptive: Path):
+        for words, said in (
+            (("run", adaptive), "--rate or --trajectory must say what the channel"),
+            (("run", adaptive, "--rate", "-1"), "rate must be 0 or more bit/s, not -1"),
+            (("run", bundle, "--rate", "1"), "must go with an adaptive bundle"),
+            (("build", model, "--link", "wifi"), "--link must go with --adaptive"),
+            (
+                ("build", model, "--adaptive", "--objective", "x"),
+                "--objective must be energy or latency, not 'x'",
+            ),
+            (
+                ("build", model, "--adaptive", "--objective", "latency"),
+                "must be known to weigh or bound its latency",
+            ),
+        ):
+            assert said in refused(*words)
