@@ -1,6 +1,6 @@
-"""Fuzzes the codec with libFuzzer under the address and undefined-behaviour sanitizers.
+"""Fuzzes the codec and the table of cuts with libFuzzer under the address and undefined-behaviour sanitizers.
 
-Both targets of tests/fuzz run at the same time, from the committed corpus; what they find on the
+All targets of tests/fuzz run at the same time, from the committed corpus; what they find on the
 way is kept in out/fuzz, so that a later run goes on from there. Exit 1 if anything is found.
 """
 
@@ -17,11 +17,15 @@ ROOT = Path(__file__).resolve().parents[1]
 KERNELS = ROOT / "kernels/c"
 SOURCES = ROOT / "tests/fuzz"
 CORPUS = SOURCES / "corpus"
-TARGETS = ("decode", "round_trip")
+TARGETS = ("decode", "round_trip", "select")
 NO_CHECKSUMS = "-DFUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION"
 FLAGS = ("-std=c11", "-g", "-O1", "-ffp-contract=off", f"-I{KERNELS}")
 SANITIZERS = "-fsanitize=address,undefined"
-MAX_INPUT_BYTES = {"decode": 16384, "round_trip": 4096}  # encoders are slow under sanitizers
+MAX_INPUT_BYTES = {  # encoders are slow under sanitizers
+    "decode": 16384,
+    "round_trip": 4096,
+    "select": 4096,
+}
 TIMEOUT_S = 10
 
 

@@ -23,6 +23,19 @@ static void look_up(const struct jc_selection *table, double x)
     }
 }
 
+/* What a program that trusts its table sees is what was checked. */
+static void view(const uint8_t *data, const struct jc_selection *checked)
+{
+    struct jc_selection seen;
+
+    jc_view_selection(data, &seen);
+    if (seen.starts != checked->starts || seen.spans != checked->spans ||
+        seen.choices != checked->choices || seen.cuts != checked->cuts ||
+        seen.n_pieces != checked->n_pieces || seen.n_spans != checked->n_spans ||
+        seen.n_cuts != checked->n_cuts)
+        abort();
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -33,6 +46,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     fuzz_made = fuzz_made * 31 + (uint32_t)result;
     if (result != JC_OK)
         return 0;
+    view(data, &table);
     for (int exponent = -40; exponent <= 8; exponent++)
         look_up(&table, ldexp(1.25, exponent));
     look_up(&table, 0);

@@ -13,7 +13,8 @@ ROOT = Path(__file__).resolve().parents[2]
 FUZZ = ROOT / "tests/fuzz"
 KERNELS = ROOT / "kernels/c"
 CORPUS = {
-    target: sorted((FUZZ / "corpus" / target).glob("*")) for target in ("decode", "round_trip")
+    target: sorted((FUZZ / "corpus" / target).glob("*"))
+    for target in ("decode", "round_trip", "select")
 }
 FLAGS = ("-std=c11", "-ffp-contract=off", f"-I{KERNELS}")
 FEW = 5  # mutants of each input
