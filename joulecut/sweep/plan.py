@@ -20,8 +20,8 @@ from joulecut.sweep.config import PlaceConfig, SweepConfig, TrainRecipe, device_
 from joulecut.sweep.job import Job, digest, job
 from joulecut.sweep.search import Bound, Point, Problem
 from joulecut.targets.base import target
-from joulecut.targets.build import TOOLS
 from joulecut.targets.devices.device import device, device_for
+from joulecut.targets.tool_versions import TOOLS
 
 TRAINERS = ("torch", "brevitas")
 
