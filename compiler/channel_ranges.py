@@ -1,7 +1,7 @@
-"""Between which integers each channel of a value lies, whatever the inputs are: interval arithmetic.
+"""Between which integers each channel of a value lies, whatever the inputs: interval arithmetic.
 
-A channel whose interval is one integer is constant; docs/pruning.md says what follows from that. Channels
-are entries along axis 1, of values [1, C, ...]; other values have no intervals.
+A channel whose interval is one integer is constant; docs/pruning.md says what follows. Channels
+are entries along axis 1 of values [1, C, ...]; other values have no intervals.
 """
 
 from __future__ import annotations
@@ -140,7 +140,7 @@ def is_padded(node: ir.Node) -> bool:
 
 
 def centred_rows(node: ir.Node) -> Iterator[tuple[slice, Integers]]:
-    """A few output channels at a time, and their weights minus zero point, [rows, I / group, taps]."""
+    """A few output channels at a time: weights minus zero point, [rows, I / group, taps]."""
     weights = weights_of(node)
     assert weights is not None, f"{op_key(node)} '{node.name}' must have constant weights"
     _, points = zero_points(node)

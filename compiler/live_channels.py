@@ -1,4 +1,4 @@
-"""Which channels of a Graph anything depends on: the smallest sets that a graph without the others can have."""
+"""Which channels of a Graph its outputs depend on: the fewest that a Graph can do with."""
 
 from __future__ import annotations
 
@@ -48,10 +48,10 @@ class Live:
 def live_channels(graph: Graph) -> Live:
     """The least channels that the outputs need, such that every node still fits its operands.
 
-    A channel is needed by a convolution or a dense layer if a weight of a kept output reads it, unless
-    it is constant and can be added to the bias. What a node cannot do without, or what is not understood, is
-    kept. Each set only grows until all agree; sets that stay empty then get their first channel,
-    because a tensor has one at least.
+    A convolution or a dense layer needs a channel if a weight of a kept output reads it, unless
+    the channel is constant and can be added to the bias. What a node cannot do without, or what is
+    not understood, is kept. Each set only grows until all agree; sets that stay empty then get
+    their first channel, because a tensor has one at least.
     """
     search = _Search(graph)
     search.settle()

@@ -43,7 +43,7 @@ def pipeline(graph: Graph, *, require_integer: bool = False, prune: bool = False
         graph: what `load` returned; it stays as it is.
         require_integer: refuse a graph in which a node had to stay in float.
         prune: remove filters and neurons that no output depends on (`PruneFilters`). Values inside
-            lose channels, so that they can no longer be compared with those of the model's other engines.
+            lose channels, so that other engines' can no longer be compared with them.
 
     Returns:
         A new Graph; every integer value carries its QType.

@@ -2,7 +2,8 @@
 
 `train_sparse` minimizes mu * cross entropy + (1 - mu) * sum of |parameters| by Adam at a constant
 rate. `prune` then makes every parameter below a threshold 0 and, which the paper does not do,
-trains the others on by Eq. 10 at a falling rate, in several stages. Both end every epoch in a checkpoint and go on from it.
+trains the others on by Eq. 10 at a falling rate, in several stages. Both end every epoch in a
+checkpoint and go on from it.
 """
 
 # torch annotates only in part.

@@ -32,19 +32,20 @@ class PruneFilters(Pass):
     """Remove what no output depends on, whatever the inputs are.
 
     Conv(Relu(Conv(x, w)), v), v[:, i] == 0     =>  the same without w[i] and v[:, i]
-    Conv(c, v), channel c[i] always constant    =>  the same without v[:, i], and its sum in the bias
+    Conv(c, v), channel c[i] always constant    =>  the same without v[:, i], its sum in the bias
 
-    A channel is constant if interval arithmetic says so (compiler/channel_ranges.py): its weights are
-    all zero, or its ReLU is never, or always, in saturation. Dead channels are followed through Requantize,
-    Add, Concat, pools, Reshapes that flatten, and depthwise convolutions. Results are equal, integer for
-    integer. Values keep their names, by which users cut, and have fewer channels.
+    A channel is constant if interval arithmetic says so (compiler/channel_ranges.py): its weights
+    are all zero, or its quantizer always saturates at the same end. Dead channels are followed
+    through Requantize, Add, Concat, pools, Reshapes that flatten, and depthwise convolutions.
+    Results are equal, integer for integer. Values keep their names, by which users cut, and have
+    fewer channels.
 
     Refuses:
         1. Inputs and outputs of the graph: callers know their shapes.
         2. A constant other than the zero point before a padded window: sums at the border differ.
         3. Part of a group of a convolution: groups have one size.
-        4. Channels behind a node that mixes them (Transpose, Slice, Mul, float nodes ...), joins values
-           of several shapes, or rounds along another axis.
+        4. Channels before a node that mixes them (Transpose, Slice, Mul, float nodes ...), joins
+           values of several shapes, or rounds along another axis.
         5. The last channel of a value: no tensor is empty.
     """
 
@@ -103,7 +104,7 @@ class _Rule:
         return [kept, *self._bias(node, out, build)]
 
     def _bias(self, node: ir.Node, out: Mask | None, build: Builder) -> list[ir.Value]:
-        """The bias with what constant channels that go add to the sums; none where there is none."""
+        """The bias and what constant channels that go add to the sums; empty if there is neither."""
         old = node.inputs[2] if len(node.inputs) > 2 else None
         extra = self._folded(node)
         if old is not None and not extra.any():

@@ -54,8 +54,8 @@ class Counts:
 def live_units(found: Mapping[str, Array]) -> dict[str, Mask]:
     """Which filters and neurons do anything, by layer.
 
-    One is dead if no live one reads it, or if nothing live feeds it and its bias is not positive, so
-    that its ReLU is always 0. Removing dead ones changes no output.
+    One is dead if no live one reads it, or if nothing live feeds it and its bias is not positive,
+    so that its ReLU is always 0. Removing dead ones changes no output.
 
     Args:
         found: parameters of `float_digits`, by name.

@@ -79,7 +79,7 @@ def constants(table: EnergyTable) -> list[Claim]:
 
 
 def fetch_prices(table: EnergyTable) -> dict[str, float]:
-    """e_m of one parameter of 32 bits, pJ: the ends and the middle of Table II, and the fitted one."""
+    """e_m of one parameter of 32 bits, pJ: Table II's ends and middle, and the fitted one."""
     dram = table.memory("dram")
     share = BITS / dram.access_bits
     return {
