@@ -17,9 +17,10 @@ from typing import Any
 import distributed
 from distributed.comm.core import CommClosedError
 
+from joulecut.sweep.answers import Again, Busy, Done, Failed
 from joulecut.sweep.cluster import Connect
 from joulecut.sweep.job import Job, Task, board_resource, run_task
-from joulecut.sweep.ledger import Again, Busy, Done, Failed, Ledger
+from joulecut.sweep.ledger import Ledger
 
 POLL_S = 0.5  # between looks at what has no signal: a lost scheduler, a lease that ends
 BUSY_S = 1.0  # between looks at what another holds: it may die long before its lease ends

@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from joulecut.compiler.errors import DeviceError
+from joulecut.sweep.answers import Again, Busy, Claimed, Done, Failed
 from joulecut.sweep.holder import new_holder
-from joulecut.sweep.ledger import Again, Busy, Claimed, Done, Failed, Ledger
+from joulecut.sweep.ledger import Ledger
 
 Step = Callable[[Mapping[str, Any], Sequence[Mapping[str, Any]], Sequence[str]], dict[str, Any]]
 

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from joulecut.compiler.errors import ConfigError
+from joulecut.sweep.answers import Failed
 from joulecut.sweep.cluster import local_cluster, remote_cluster, require_workers
 from joulecut.sweep.config import SweepConfig, ledger_url, require_shared
 from joulecut.sweep.engine import Engine
 from joulecut.sweep.job import Job
-from joulecut.sweep.ledger import Failed, Ledger
+from joulecut.sweep.ledger import Ledger
 from joulecut.sweep.page import page
 from joulecut.sweep.plan import Plan, first_training, planned
 from joulecut.sweep.search import Grid, Nsga2, Search, TrialRow

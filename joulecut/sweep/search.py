@@ -19,11 +19,13 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from joulecut.compiler.errors import ConfigError
 from joulecut.compiler.profile import Quantity
+from joulecut.sweep.answers import Done, Failed
 from joulecut.sweep.engine import Engine
 from joulecut.sweep.front import front
 from joulecut.sweep.holder import new_holder
 from joulecut.sweep.job import Job, renewed
-from joulecut.sweep.ledger import Done, Failed, Ledger, connection_options, tune
+from joulecut.sweep.ledger import Ledger
+from joulecut.sweep.ledger_rows import connection_options, tune
 
 Direction = Literal["minimize", "maximize"]
 Point = Mapping[str, str]  # for each dimension the label of a choice

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import sweep_steps as steps
 
+from joulecut.sweep.answers import Done, Failed
 from joulecut.sweep.cluster import local_cluster
 from joulecut.sweep.engine import Engine
 from joulecut.sweep.job import Job, job
-from joulecut.sweep.ledger import Done, Failed, Ledger
+from joulecut.sweep.ledger import Ledger
 from joulecut.sweep.search import Grid, Nsga2, Point, Problem, Search
 
 

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from joulecut.sweep.answers import Busy, Claimed, Done, Failed
 from joulecut.sweep.holder import is_gone, new_holder
-from joulecut.sweep.ledger import Busy, Claimed, Done, Failed, Ledger
+from joulecut.sweep.ledger import Ledger
 
 KEY, OTHER = "a" * 64, "b" * 64
 RESULT = '{"x": 1}'

@@ -22,10 +22,11 @@ from sweep_processes import (
     worker_words,
 )
 
+from joulecut.sweep.answers import Done, Failed
 from joulecut.sweep.cluster import remote_cluster, require_workers
 from joulecut.sweep.engine import Engine
 from joulecut.sweep.job import job
-from joulecut.sweep.ledger import Done, Failed, Ledger
+from joulecut.sweep.ledger import Ledger
 
 SOAK_S = 90.0
 KILL_EVERY_S = 6.0
