@@ -181,26 +181,31 @@ class Profile:
         Path(path).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
     def _events(self, axis: str) -> list[dict[str, object]]:
-        events: list[dict[str, object]] = []
+        """Names of the process and thread, then a complete event for each layer.
+
+        Energy, where every layer has it, is a counter too: each layer's from its start on.
+        """
+        events: list[dict[str, object]] = [
+            _event("M", "process_name", args={"name": self.device}),
+            _event("M", "thread_name", args={"name": axis}),
+        ]
+        energy = self.total().get("energy")
         start = 0.0
         for layer in self.layers:
             length = layer.quantities[axis].value
+            at = {"ts": start / 1000}  # the format counts microseconds
+            said = {
+                name: f"{q.value:g} {q.unit} ({q.provenance})"
+                for name, q in layer.quantities.items()
+            }
             events.append(
-                {
-                    "name": layer.name,
-                    "cat": layer.kind,
-                    "ph": "X",
-                    "pid": 1,
-                    "tid": 1,
-                    "ts": start / 1000,  # the format counts microseconds
-                    "dur": length / 1000,
-                    "args": {
-                        name: f"{q.value:g} {q.unit} ({q.provenance})"
-                        for name, q in layer.quantities.items()
-                    },
-                }
+                _event("X", layer.name, cat=layer.kind, **at, dur=length / 1000, args=said)
             )
+            if energy is not None:
+                events.append(_counter(energy, layer.quantities["energy"].value, **at))
             start += length
+        if energy is not None:
+            events.append(_counter(energy, 0.0, ts=start / 1000))
         return events
 
     def _legend(self, axis: str) -> dict[str, object]:
@@ -211,6 +216,15 @@ class Profile:
             "axis": f"{axis}, {quantity.provenance}; 1 ns drawn = 1 {quantity.unit}",
             "notes": list(self.notes),
         }
+
+
+def _event(phase: str, name: str, **fields: object) -> dict[str, object]:
+    return {"name": name, "ph": phase, "pid": 1, "tid": 1, **fields}
+
+
+def _counter(energy: Quantity, value: float, ts: float) -> dict[str, object]:
+    name = f"energy of the layer [{energy.unit}, {energy.provenance}]"
+    return _event("C", name, ts=ts, args={energy.unit: value})
 
 
 def sums(terms: Iterable[Mapping[str, Quantity]]) -> dict[str, Quantity]:

@@ -1,68 +1,44 @@
-"""Charts of the report, as plotly figures without any file or network of their own.
-
-Names come from models: plotly shows text with its own small set of tags, so `plain` takes from
-them what would begin one.
-"""
+"""Charts of the report, as plotly figures without any file or network of their own."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Iterable, Sequence
+from html import escape
 from typing import Any
 
 import plotly.graph_objects as go
+from markupsafe import Markup
 
 from joulecut.compiler.report.cut_table import CutRow
-from joulecut.compiler.report.palette import GREY, INK, STYLES, styles
+from joulecut.compiler.report.palette import GREY, INK, STYLES, Style, styles
 
-COLOURS = {"compute": STYLES[0].colour, "memory": STYLES[1].colour, "radio": STYLES[2].colour}
-NAME_CHARACTERS = 28
-_PATTERN = {"fgcolor": "white", "size": 6, "solidity": 0.25}
+ENERGIES = ("compute", "memory", "radio")
+BARS_A_CHART = 40  # what a page of paper holds
 
 
-@dataclass(frozen=True)
-class Point:
-    """One candidate in a scatter.
-
-    Attributes:
-        x: in the unit of the axis.
-        y: the same.
-        label: shown when pointed at.
-        group: which series it belongs to.
-    """
-
-    x: float
-    y: float
-    label: str
-    group: str = ""
+def plain(name: str) -> str:
+    """A name from outside as plotly must get it, which reads tags and entities in any text."""
+    return escape(name, quote=False)
 
 
 def energy_by_cut(rows: Sequence[CutRow]) -> Any:
     """Stacked bars: modelled energy of the edge per inference, by where it goes."""
-    return stacked(
-        [row.cut for row in rows],
-        {name: [getattr(row, f"{name}_pj") / 1e6 for row in rows] for name in COLOURS},
-        "energy at the edge per inference, uJ (modelled)",
-    )
-
-
-def stacked(names: Sequence[str], parts: Mapping[str, Sequence[float]], title: str) -> Any:
-    """Stacked bars, one for each name; parts differ in colour and pattern."""
+    cuts = [row.cut for row in rows]
+    names = [plain(cut) for cut in cuts]
     figure: Any = go.Figure()
-    for (part, values), look in zip(parts.items(), styles(len(parts)), strict=True):
-        figure.add_bar(
-            name=plain(part),
-            x=short(names),
-            y=list(values),
-            marker={"color": look.colour, "pattern": {**_PATTERN, "shape": look.pattern}},
-            hovertext=[plain(name) for name in names],
-        )
-    return styled(figure, title, barmode="stack")
+    for source, style in zip(ENERGIES, styles(len(ENERGIES)), strict=True):
+        microjoules = [getattr(row, f"{source}_pj") / 1e6 for row in rows]
+        figure.add_bar(name=source, x=names, y=microjoules, marker=bar_marker(style))
+    figure.update_xaxes(**name_axis(cuts))
+    figure.update_yaxes(title="uJ (modelled)")
+    return styled(figure, "energy at the edge per inference, uJ (modelled)", barmode="stack")
 
 
 def bytes_by_cut(rows: Sequence[CutRow]) -> Any:
     """Grouped bars on a log axis: what crosses raw, coded, and the entropy's floor."""
-    names = short([row.cut for row in rows])
+    cuts = [row.cut for row in rows]
+    names = [plain(cut) for cut in cuts]
     entropy = [
         row.coded_bytes * row.entropy_bits / row.coded_bits if row.coded_bits else 0.0
         for row in rows
@@ -70,198 +46,138 @@ def bytes_by_cut(rows: Sequence[CutRow]) -> Any:
     figure: Any = go.Figure()
     figure.add_bar(name="raw", x=names, y=[row.raw_bytes for row in rows], marker_color=GREY)
     figure.add_bar(
-        name="coded",
-        x=names,
-        y=[row.coded_bytes for row in rows],
-        marker_color=STYLES[0].colour,
+        name="coded", x=names, y=[row.coded_bytes for row in rows], marker=bar_marker(STYLES[0])
     )
     figure.add_scatter(
         name="order-0 entropy", x=names, y=entropy, mode="markers",
         marker={"color": INK, "symbol": "line-ew-open", "size": 16},
     )  # fmt: skip
-    figure.update_yaxes(type="log")
+    figure.update_xaxes(**name_axis(cuts))
+    shown = [*entropy, *(b for row in rows for b in (row.raw_bytes, row.coded_bytes))]
+    figure.update_yaxes(**log_axis(shown), title="bytes (measured)")
     return styled(figure, "bytes across the cut per inference (measured)", barmode="group")
 
 
-def layer_bars(names: Sequence[str], values: Sequence[float], title: str) -> Any:
-    """Horizontal bars, one per layer, the first layer on top."""
+def layer_bars(
+    names: Sequence[str], values: Sequence[float], title: str, most: float | None = None
+) -> Any:
+    """Horizontal bars, one per layer, the first layer on top.
+
+    Args:
+        names: of the layers, each once.
+        values: of one quantity.
+        title: the quantity, with its unit and how it is known.
+        most: where the axis ends; by default behind the longest bar.
+    """
+    shown = [plain(name) for name in names]
     figure: Any = go.Figure()
     figure.add_bar(
-        y=short(names),
-        x=list(values),
-        orientation="h",
-        marker_color=STYLES[0].colour,
-        hovertext=[plain(name) for name in names],
-    )
-    figure.update_yaxes(autorange="reversed", type="category")
-    return styled(figure, title, height=100 + 20 * len(names))
+        y=shown, x=list(values), orientation="h", marker=bar_marker(STYLES[0]),
+        hovertemplate="%{y}: %{x}<extra></extra>",
+    )  # fmt: skip
+    figure.update_yaxes(**name_axis(names))
+    figure.update_yaxes(autorange="reversed")
+    figure.update_xaxes(title=plain(title), range=None if most is None else [0, 1.02 * most])
+    return styled(figure, title, height=100 + 22 * len(names))
 
 
-def pareto(
-    front: Sequence[Point],
-    others: Sequence[Point],
-    axes: tuple[str, str],
-    best: Point | None = None,
-) -> Any:
-    """A scatter of candidates, those that nothing beats in colour, by group.
-
-    Args:
-        front: what nothing beats.
-        others: the rest, in grey.
-        axes: titles with units, and how the numbers are known.
-        best: set off.
-    """
-    figure: Any = go.Figure()
-    if others:
-        _scatter(figure, "beaten", others, {"color": "#c9cfd6", "size": 5})
-    groups = list(dict.fromkeys(point.group for point in front))
-    for group, look in zip(groups, styles(len(groups)), strict=True):
-        mark = {
-            "color": look.colour,
-            "symbol": look.symbol,
-            "size": 9,
-            "line": {"color": "white", "width": 1},
-        }
-        _scatter(figure, group or "front", [p for p in front if p.group == group], mark)
-    if best is not None:
-        ring = {"color": INK, "symbol": "circle-open", "size": 18, "line": {"width": 3}}
-        _scatter(figure, "best", [best], ring)
-    figure.update_xaxes(title=axes[0], **_scale([p.x for p in (*front, *others)]))
-    figure.update_yaxes(title=axes[1], **_scale([p.y for p in (*front, *others)]))
-    return styled(figure, "what nothing beats", height=460)
+def layer_charts(names: Sequence[str], values: Sequence[float], title: str) -> str:
+    """`layer_bars` as a fragment, in charts of 40 layers or fewer with one scale."""
+    most = max(values, default=0.0) or 1.0
+    charts = math.ceil(len(names) / BARS_A_CHART)
+    size = math.ceil(len(names) / max(charts, 1))
+    drawn: list[Markup] = []
+    for first in range(0, len(names), max(size, 1)):
+        part = slice(first, first + size)
+        figure = layer_bars(names[part], values[part], title, most)
+        if charts > 1:
+            last = min(first + size, len(names))
+            figure.layout.title.text += f", layers {first + 1} to {last}"
+        drawn.append(to_html(figure))
+    return Markup("").join(drawn)
 
 
-def lines(
-    series: Mapping[str, Sequence[tuple[float, float]]],
-    axes: tuple[str, str],
-    title: str,
-    *,
-    log_y: bool = False,
-) -> Any:
-    """Lines with marks, as rate-distortion curves are drawn; each has colour, dash and symbol."""
-    figure: Any = go.Figure()
-    for (name, points), look in zip(series.items(), styles(len(series)), strict=True):
-        figure.add_scatter(
-            name=plain(name),
-            x=[x for x, _ in points],
-            y=[y for _, y in points],
-            mode="lines+markers",
-            line={"color": look.colour, "dash": look.dash, "width": 2},
-            marker={"symbol": look.symbol, "size": 7},
-        )
-    figure.update_xaxes(title=axes[0])
-    figure.update_yaxes(title=axes[1], type="log" if log_y else "linear")
-    return styled(figure, title, height=420)
+def bar_marker(style: Style) -> dict[str, Any]:
+    """Bars that stay apart without colour: a pattern, and a dark outline."""
+    return {
+        "color": style.colour,
+        "line": {"color": INK, "width": 0.5},
+        "pattern": {"shape": style.pattern, "fgcolor": "#ffffff", "size": 7, "solidity": 0.25},
+    }
 
 
-def trajectory(
-    values: Mapping[str, Sequence[float]],
-    cuts: Mapping[str, Sequence[str]],
-    axis: str,
-    title: str,
-) -> Any:
-    """What each policy spends along a path, inference by inference.
-
-    Args:
-        values: by policy.
-        cuts: by policy, the cut that it used each time; shown when pointed at.
-        axis: title of the vertical axis, which is logarithmic.
-        title: of the chart.
-    """
-    figure: Any = go.Figure()
-    for (name, each), look in zip(values.items(), styles(len(values)), strict=True):
-        figure.add_scatter(
-            name=plain(name),
-            x=list(range(1, len(each) + 1)),
-            y=list(each),
-            mode="lines+markers" if len(each) <= 60 else "lines",
-            line={"color": look.colour, "dash": look.dash, "width": 2},
-            marker={"symbol": look.symbol, "size": 7},
-            hovertext=[plain(cut) for cut in cuts[name]],
-        )
-    figure.update_xaxes(title="inference")
-    figure.update_yaxes(title=axis, type="log")
-    return styled(figure, title, height=420)
+def line_style(style: Style, mode: str = "lines+markers", **line: Any) -> dict[str, Any]:
+    """Arguments of a plotly line that stays apart without colour."""
+    return {
+        "mode": mode,
+        "line": {"color": style.colour, "dash": style.dash, "width": 2, **line},
+        "marker": {"color": style.colour, "symbol": style.symbol, "size": 8},
+    }
 
 
-def bands(ends: Sequence[tuple[float, float, str]], axis: str, title: str) -> Any:
-    """Which cut is best between which channels: bars on a logarithmic axis, one row a cut."""
-    figure: Any = go.Figure()
-    names = list(dict.fromkeys(name for _, _, name in ends))
-    labels, looks = short(names), styles(len(names))
-    for first, last, name in ends:
-        number = names.index(name)
-        figure.add_scatter(
-            x=[first, last],
-            y=[labels[number]] * 2,
-            mode="lines",
-            line={"color": looks[number].colour, "width": 14},
-            hovertext=plain(name),
-            showlegend=False,
-        )
-    figure.update_xaxes(type="log", title=axis)
-    figure.update_yaxes(type="category", autorange="reversed")
-    return styled(figure, title, height=140 + 30 * len(names))
-
-
-def to_html(figure: Any) -> str:
-    """The chart as a fragment; the page that holds it brings plotly's script once."""
-    return figure.to_html(
+def to_html(figure: Any) -> Markup:
+    """The chart as a fragment under its title; the page that holds it brings plotly's script."""
+    title = figure.layout.title.text or ""
+    bare: Any = go.Figure(figure)
+    bare.update_layout(title=None)
+    drawn = bare.to_html(
         full_html=False,
         include_plotlyjs=False,
         config={"displayModeBar": False, "responsive": True},
     )
+    caption = Markup("<figcaption>{}</figcaption>").format(Markup(title)) if title else ""
+    return Markup('<figure>{}<div class="chart">{}</div></figure>').format(
+        caption, Markup(drawn)
+    )
 
 
 def styled(figure: Any, title: str, height: int = 380, **layout: Any) -> Any:
-    """The figure with what all have in common."""
+    """What all charts have in common; the title, which may be a name's, is text."""
     figure.update_layout(
-        title={"text": plain(title), "font": {"size": 15}, "x": 0, "xanchor": "left"},
+        title={"text": plain(title), "font": {"size": 15}},
         template="simple_white",
         height=height,
-        margin={"l": 10, "r": 10, "t": 84, "b": 10},
-        font={"family": "system-ui, sans-serif", "size": 12, "color": INK},
-        legend={"orientation": "h", "y": 1.02, "x": 0, "xanchor": "left", "yanchor": "bottom"},
+        margin={"l": 10, "r": 14, "t": 24, "b": 10},
+        font={"family": "system-ui, sans-serif", "size": 13, "color": INK},
+        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0, "xanchor": "left"},
+        dragmode=False,
         **layout,
     )
-    figure.update_yaxes(automargin=True, gridcolor="#e6e9ed", showgrid=True)
-    figure.update_xaxes(automargin=True)
+    grid = {
+        "automargin": True,
+        "showgrid": True,
+        "gridcolor": "#e4e8ec",
+        "exponentformat": "SI",
+    }
+    figure.update_yaxes(**grid, title_standoff=8)
+    figure.update_xaxes(**grid, title_standoff=8)
     return figure
 
 
-def plain(text: str) -> str:
-    """Text of which plotly makes no tag, link or entity."""
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+def log_axis(values: Iterable[float], **last: Any) -> dict[str, Any]:
+    """A logarithmic axis with a tick each decade, and between decades if there are few.
+
+    plotly's own ticks between decades are digits too small for a phone, one above the other.
+    """
+    logs = [math.log10(v) for v in values if 0 < v < math.inf] or [0.0]
+    first, end = math.floor(min(logs)), math.ceil(max(logs))
+    span = max(logs) - min(logs)
+    digits = range(1, 10) if span < 0.6 else (1, 2, 5) if span < 1.5 else (1,)
+    every = max(1, (end - first) // 8)
+    ticks = [d * 10.0**e for e in range(first - 1, end + 2, every) for d in digits]
+    return {"type": "log", "tickmode": "array", "tickvals": ticks, **last}
 
 
-def short(names: Sequence[str]) -> list[str]:
-    """Names cut to what an axis has room for, each still different from the others."""
-    made: list[str] = []
-    for name in names:
-        half = NAME_CHARACTERS // 2
-        text = name if len(name) <= NAME_CHARACTERS else f"{name[:half]}…{name[1 - half :]}"
-        candidate, again = plain(text), 2
-        while candidate in made:
-            candidate, again = f"{plain(text)} ({again})", again + 1
-        made.append(candidate)
-    return made
+def name_axis(names: Sequence[str], most: int = 22) -> dict[str, Any]:
+    """An axis of names that leaves room for the chart: long ones without their middle."""
+    return {
+        "type": "category",
+        "tickmode": "array",
+        "tickvals": [plain(name) for name in names],
+        "ticktext": [plain(short(name, most)) for name in names],
+    }
 
 
-def _scatter(
-    figure: Any, name: str, points: Sequence[Point], marker: Mapping[str, Any]
-) -> None:
-    figure.add_scatter(
-        name=plain(name),
-        x=[point.x for point in points],
-        y=[point.y for point in points],
-        mode="markers",
-        marker=dict(marker),
-        hovertext=[plain(point.label) for point in points],
-    )
-
-
-def _scale(values: Sequence[float]) -> dict[str, Any]:
-    """A logarithmic axis where values span more than a decade."""
-    positive = [value for value in values if value > 0]
-    wide = len(positive) == len(values) and positive and max(positive) > 10 * min(positive)
-    return {"type": "log"} if wide else {}
+def short(name: str, most: int = 26) -> str:
+    """A name of `most` characters or fewer, its middle left out if it must be."""
+    return name if len(name) <= most else f"{name[: most // 2]}…{name[-(most // 2 - 1) :]}"

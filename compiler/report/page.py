@@ -148,7 +148,7 @@ def _plain(cell: Cell) -> Value:
 
 
 def _number(value: Value) -> float | None:
-    return value if isinstance(value, int | float) else None
+    return None if isinstance(value, bool | str) else value
 
 
 def _script(text: str) -> Markup:

@@ -1,63 +1,70 @@
-"""The page of `joulecut profile`, from the very document that --json prints."""
+"""The page of `joulecut profile`, from the document that `--json` prints."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from joulecut.compiler.profile import Profile
-from joulecut.compiler.report import charts
-from joulecut.compiler.report.files import Table
+from joulecut.compiler.profile import TIME_AXES, Profile, Quantity
+from joulecut.compiler.report.charts import layer_charts
+from joulecut.compiler.report.files import Table, text_of
 from joulecut.compiler.report.page import Card, Page, Section
 
-SHOWN = (  # quantities that get a chart, if every layer has them
-    "latency",
-    "time_min",
-    "time_median",
-    "cycles",
-    "instructions",
-    "energy",
-)
+DRAWN = (*TIME_AXES, "latency", "energy")  # quantities with a chart, if every layer has them
 
 
 def profile_page(document: Mapping[str, Any]) -> Page:
-    """Bars of time and energy by layer, and the table of everything.
+    """The page.
 
     Args:
-        document: `Profile.to_dict()`, with `part` beside it.
+        document: what `joulecut profile --json` prints.
 
     Raises:
-        UntrustedInputError: it is no profile.
+        UntrustedInputError: it is not such a document.
     """
     profile = Profile.from_dict(document)
     total = profile.total()
-    names = [layer.name for layer in profile.layers]
-    sections = [
-        Section(
-            f"{name.replace('_', ' ')} by layer",
-            chart=charts.to_html(
-                charts.layer_bars(
-                    names,
-                    [layer.quantities[name].value for layer in profile.layers],
-                    f"{name.replace('_', ' ')}, {total[name].unit} ({total[name].provenance})",
-                )
-            ),
-        )
-        for name in SHOWN
-        if name in total
-    ]
-    rows = profile.to_rows()
-    columns = tuple(dict.fromkeys(key for row in rows for key in row))
-    cells = tuple(tuple(row.get(key) for key in columns) for row in rows)
-    table = Table("layers", "All layers", columns, cells)
-    sections.append(Section.of(table, best=len(cells) - 1))
-    cards = [
-        Card(f"{quantity.value:,.6g} {quantity.unit}", f"{name}, {quantity.provenance}")
-        for name, quantity in total.items()
-        if name in SHOWN
-    ]
-    lead = f"{profile.device}; {profile.machine}. " + " ".join(
-        f"{note.rstrip('.')}." for note in profile.notes
-    )
     part = document.get("part", "part")
-    return Page(f"What the {part} costs, layer by layer", lead, cards, sections)
+    return Page(
+        f"The {part} on {profile.device}, layer by layer",
+        ". ".join((profile.machine, *profile.notes)) + ".",
+        [Card(_amount(q), f"{_words(name)} ({q.provenance})") for name, q in total.items()],
+        [
+            *(_chart(profile, name, total[name]) for name in DRAWN if name in total),
+            Section.of(_table(profile)),
+        ],
+    )
+
+
+def _amount(quantity: Quantity) -> str:
+    """A quantity in a unit in which it is short."""
+    for unit, (larger, factor) in {"ns": ("ms", 1e6), "pJ": ("uJ", 1e6)}.items():
+        if quantity.unit == unit and quantity.value >= factor / 100:
+            return f"{text_of(quantity.value / factor)} {larger}"
+    value = quantity.value
+    shown = text_of(int(value) if float(value).is_integer() else value)
+    return f"{shown} {quantity.unit}".removesuffix(" 1")
+
+
+def _chart(profile: Profile, name: str, total: Quantity) -> Section:
+    names = [layer.name for layer in profile.layers]
+    values = [layer.quantities[name].value for layer in profile.layers]
+    weakest = f"{_words(name)}, {total.unit} ({total.provenance})"
+    return Section(
+        f"{_words(name).capitalize()} of each layer",
+        chart=layer_charts(names, values, weakest),
+        name=f"by-{name.replace('_', '-')}",
+    )
+
+
+def _table(profile: Profile) -> Table:
+    """A row for each layer; what a layer lacks is empty."""
+    rows = profile.to_rows()[:-1]
+    columns = tuple(dict.fromkeys(["layer", "kind", *(key for row in rows for key in row)]))
+    return Table(
+        "layers", "Layers", columns, tuple(tuple(row.get(c) for c in columns) for row in rows)
+    )
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")

@@ -1,32 +1,50 @@
-"""The page of `joulecut verify`: one row for each engine and part, and a verdict."""
+"""The page of `joulecut verify`, from the document that `--json` prints."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
+from typing import Any
 
-from joulecut.compiler.report.files import Table
+from joulecut.compiler.report.files import Table, Value
 from joulecut.compiler.report.page import Card, Page, Section
 
 
-def verify_page(
-    bundle: str, rows: Sequence[dict[str, str]], *, ok: bool, accuracy: float | None = None
-) -> Page:
-    """Args as `VerifyReport` has them: its bundle, its rows, whether all is well.
+def verify_page(document: Mapping[str, Any]) -> Page:
+    """The page: whether what was built equals the reference, and where it first does not."""
+    results = document["results"]
+    agreed = sum(result["ok"] for result in results)
+    cards = [
+        Card("ok" if document["ok"] else "diverges", "verdict"),
+        Card(f"{agreed} / {len(results)}", "comparisons without a fault"),
+    ]
+    if accuracy := document.get("accuracy"):
+        shown = f"{100 * accuracy['value']:.2f} %"
+        cards.append(Card(shown, f"top-1 accuracy when split ({accuracy['provenance']})"))
+    return Page(
+        f"{document['bundle']}: what was built against the reference",
+        "The reference is the integer specification. What was built must equal it, integer for "
+        "integer, in every layer; engines that round in their own order are compared, not obeyed.",
+        cards,
+        [Section.of(_table(results))],
+    )
 
-    Args:
-        bundle: what was verified.
-        rows: of text, one for each engine and part.
-        ok: whether every engine that must agree does.
-        accuracy: of the split network, a fraction, measured; None: was not.
-    """
-    columns = tuple(rows[0]) if rows else ()
-    cards = [Card("equal" if ok else "differs", "verdict"), Card(f"{len(rows)}", "comparisons")]
-    if accuracy is not None:
-        cards.append(
-            Card(f"{100 * accuracy:.2f} %", "accuracy of the split network (measured)")
-        )
-    cells = tuple(tuple(cell or None for cell in row.values()) for row in rows)
-    table = Table("engines", "Engines against the reference", columns, cells)
-    sections = [Section.of(table)] if rows else []
-    lead = "Each engine ran on the same samples as the reference, layer by layer where it can."
-    return Page(f"Verification of {bundle}", lead, cards, sections)
+
+def _table(results: list[Mapping[str, Any]]) -> Table:
+    columns = (
+        "engine",
+        "part",
+        "layers",
+        "samples",
+        "ok",
+        "differing",
+        "first divergence",
+        "note",
+    )
+    return Table("engines", "Engines", columns, tuple(_row(result) for result in results))
+
+
+def _row(result: Mapping[str, Any]) -> tuple[Value, ...]:
+    first = result.get("divergence")
+    where = f"layer '{first['layer']}': {first['reason']}" if first else ""
+    keys = ("engine", "part", "layers", "samples", "ok", "fraction_differing")
+    return (*(result[key] for key in keys), where, result["note"])

@@ -10,7 +10,7 @@ import typer
 from joulecut.cli.choices import Wishes, choices, show_choices
 from joulecut.cli.links import link_of
 from joulecut.cli.output import emit, errors, table, verb
-from joulecut.cli.pages import write_page
+from joulecut.cli.report_files import ReportFile, TablesFolder, write_report
 
 if TYPE_CHECKING:
     from joulecut.compiler.graph import Graph
@@ -96,12 +96,8 @@ def analyze(
     cloud_profile: Annotated[
         list[Path] | None, typer.Option(help="Times of the cloud, likewise.")
     ] = None,
-    report: Annotated[
-        Path | None, typer.Option(help="Write a page (HTML) that holds everything it shows.")
-    ] = None,
-    tables: Annotated[
-        Path | None, typer.Option(help="Write its tables into this folder, as CSV and JSON.")
-    ] = None,
+    report: ReportFile = None,
+    tables: TablesFolder = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """List a model's dialect, layers and costs, and every legal cut with its price.
@@ -111,6 +107,7 @@ def analyze(
     from joulecut.compiler.cut import cuts
     from joulecut.compiler.load import dialect_of, load
     from joulecut.compiler.pipeline import float_nodes, pipeline
+    from joulecut.compiler.report.analysis import analysis_page
     from joulecut.hw.energy_table import load_table
     from joulecut.targets.cut_prices import price_cuts
 
@@ -147,10 +144,7 @@ def analyze(
             account, tuple(profile or ()), tuple(cloud_profile or ()),
         )  # fmt: skip
         document["search"] = choices(graph, found, radio, prices, wishes)
-    if report is not None or tables is not None:
-        from joulecut.compiler.report.analysis import analysis_page
-
-        write_page(analysis_page(document), report, tables)
+    write_report(lambda: analysis_page(document), report, tables)
     if as_json:
         emit(document)
         return

@@ -10,7 +10,7 @@ import typer
 from joulecut.cli.files import npy_bytes, read_array, read_bytes, require_other, write_whole
 from joulecut.cli.lists import bits_of
 from joulecut.cli.output import emit, errors, table, verb
-from joulecut.cli.pages import write_page
+from joulecut.cli.report_files import ReportFile, TablesFolder, write_report
 from joulecut.compiler.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -131,17 +131,14 @@ def bench(
         str, typer.Option(help="Bits of an index, for all quantizers: 4, 2,4,8 or 1-8.")
     ] = "4",
     repeats: Annotated[int, typer.Option(help="Runs of each; the fastest counts.")] = 3,
-    report: Annotated[
-        Path | None, typer.Option(help="Write a page (HTML) that holds everything it shows.")
-    ] = None,
-    tables: Annotated[
-        Path | None, typer.Option(help="Write its tables into this folder, as CSV and JSON.")
-    ] = None,
+    report: ReportFile = None,
+    tables: TablesFolder = None,
     as_json: AsJson = False,
 ) -> None:
     """Measure rate, distortion and speed of all quantizers on a tensor."""
     from joulecut.cli.codec_bench import measured
     from joulecut.cli.doctor import machine_line
+    from joulecut.compiler.report.codec_page import codec_page
 
     if repeats < 1:
         raise ConfigError(f"--repeats must be at least 1, not {repeats}")
@@ -152,10 +149,7 @@ def bench(
         "provenance": "measured",
         "rows": [row.to_dict() for row in rows],
     }
-    if report is not None or tables is not None:
-        from joulecut.compiler.report.codec_page import codec_page
-
-        write_page(codec_page(document), report, tables)
+    write_report(lambda: codec_page(document), report, tables)
     if as_json:
         emit(document)
         return

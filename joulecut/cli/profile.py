@@ -9,7 +9,7 @@ import typer
 
 from joulecut.cli.devices import DEVICE_HELP
 from joulecut.cli.output import emit, errors, table, verb
-from joulecut.cli.pages import write_page
+from joulecut.cli.report_files import ReportFile, TablesFolder, write_report
 from joulecut.compiler.errors import ConfigError
 
 
@@ -32,15 +32,12 @@ def profile(
     trace: Annotated[
         Path | None, typer.Option(help="Write a Chrome trace here, for a trace viewer.")
     ] = None,
-    report: Annotated[
-        Path | None, typer.Option(help="Write a page (HTML) that holds everything it shows.")
-    ] = None,
-    tables: Annotated[
-        Path | None, typer.Option(help="Write its tables into this folder, as CSV and JSON.")
-    ] = None,
+    report: ReportFile = None,
+    tables: TablesFolder = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Time or instructions, bytes and energy, layer by layer; each number says its origin."""
+    from joulecut.compiler.report.profile_page import profile_page
     from joulecut.targets.profile import profile as profile_bundle
 
     if part not in ("edge", "cloud"):
@@ -58,10 +55,7 @@ def profile(
         result.to_trace(trace)
         errors.print(f"wrote {trace}")
     document = result.to_dict() | {"part": part}
-    if report is not None or tables is not None:
-        from joulecut.compiler.report.profile_page import profile_page
-
-        write_page(profile_page(document), report, tables)
+    write_report(lambda: profile_page(document), report, tables)
     if as_json:
         emit(document)
         return

@@ -11,7 +11,7 @@ import typer
 from joulecut.cli.arrays import read_samples
 from joulecut.cli.devices import DEVICES, engines
 from joulecut.cli.output import emit, errors, progress, table, verb
-from joulecut.cli.pages import write_page
+from joulecut.cli.report_files import ReportFile, TablesFolder, write_report
 from joulecut.compiler.errors import ConfigError
 
 
@@ -41,17 +41,13 @@ def verify(
     tolerance: Annotated[
         float, typer.Option(help="With --store-baseline: how much it may fall, 0 to 1.")
     ] = 0.002,
-    page: Annotated[
-        Path | None,
-        typer.Option("--report", help="Write a page (HTML) that holds everything it shows."),
-    ] = None,
-    tables: Annotated[
-        Path | None, typer.Option(help="Write its tables into this folder, as CSV and JSON.")
-    ] = None,
+    report: ReportFile = None,
+    tables: TablesFolder = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Compare the built parts with engines, name the first divergent layer, exit 1 if any."""
     from joulecut.compiler.bundle import read_bundle
+    from joulecut.compiler.report.verify_page import verify_page
     from joulecut.targets.verify import DEFAULT_AGAINST
     from joulecut.targets.verify import verify as verify_bundle
 
@@ -60,21 +56,18 @@ def verify(
     held = read_bundle(bundle)
     feeds = read_samples(held, inputs or [])
     with progress("verify") as advance:
-        report = verify_bundle(
+        outcome = verify_bundle(
             held, engines(against) if against else DEFAULT_AGAINST, feeds, progress=advance
         )
-    document = report.to_dict()
+    document = outcome.to_dict()
     top1: float | None = None
     if labels is not None:
         if feeds is None:
             raise ConfigError("--labels must come with --input, the samples that they name")
         top1 = _accuracy(held.path, feeds, labels)
         document["accuracy"] = {"value": top1, "provenance": "measured"}
-    rows = report.rows()
-    if page is not None or tables is not None:
-        from joulecut.compiler.report.verify_page import verify_page
-
-        write_page(verify_page(str(bundle), rows, ok=report.ok, accuracy=top1), page, tables)
+    rows = outcome.rows()
+    write_report(lambda: verify_page(document), report, tables)
     if as_json:
         emit(document)
     else:
@@ -82,7 +75,7 @@ def verify(
     if top1 is not None:
         errors.print(f"top-1 accuracy of the split network: {top1:.4f} (measured)")
         _keep(top1, baseline, store_baseline, tolerance)
-    report.require()
+    outcome.require()
 
 
 def _accuracy(bundle: Path, feeds: dict[str, np.ndarray], labels: Path) -> float:

@@ -3,6 +3,7 @@
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -100,10 +101,60 @@ def test_trace_places_the_layers_end_to_end_in_microseconds(tmp_path: Path):
     path = tmp_path / "t.json"
     two_layers().to_trace(path)
     document = json.loads(path.read_text())
-    spans = [(e["name"], e["ph"], e["ts"], e["dur"]) for e in document["traceEvents"]]
-    assert spans == [("a", "X", 0.0, 1.5), ("b", "X", 1.5, 0.5)]
-    assert document["traceEvents"][1]["args"]["energy"] == "3 pJ (assumed)"
+    spans = [e for e in document["traceEvents"] if e["ph"] == "X"]
+    assert [(e["name"], e["ts"], e["dur"]) for e in spans] == [("a", 0.0, 1.5), ("b", 1.5, 0.5)]
+    assert spans[1]["args"]["energy"] == "3 pJ (assumed)"
     assert document["otherData"]["axis"] == "time_min, measured; 1 ns drawn = 1 ns"
+
+
+def check_event(event: dict[str, Any]) -> None:
+    """The rules of the JSON trace format that Chrome and Perfetto hold an event to."""
+    assert isinstance(event["name"], str)
+    assert type(event["pid"]) is type(event["tid"]) is int
+    match event["ph"]:
+        case "X":
+            assert isinstance(event["cat"], str)
+            assert event["dur"] >= 0 <= event["ts"]
+            assert all(isinstance(said, str) for said in event["args"].values())
+        case "C":
+            assert event["ts"] >= 0
+            assert event["args"]
+            assert all(type(value) in (int, float) for value in event["args"].values())
+        case "M":
+            assert event["name"] in ("process_name", "thread_name")
+            assert isinstance(event["args"]["name"], str)
+        case other:
+            pytest.fail(f"unknown phase {other}")
+
+
+def test_trace_keeps_the_rules_of_its_format(tmp_path: Path):
+    layers = [
+        LayerProfile(
+            name,
+            "Conv",
+            {
+                "time_min": Quantity(ns, "ns", "measured"),
+                "energy": Quantity(pj, "pJ", "modelled"),
+            },
+        )
+        for name, ns, pj in (("a", 1500, 7), ("b", 500, 3))
+    ]
+    Profile("local", tuple(layers), "m").to_trace(tmp_path / "t.json")
+    document = json.loads((tmp_path / "t.json").read_text())
+    assert set(document) == {"traceEvents", "otherData"}
+    for event in document["traceEvents"]:
+        check_event(event)
+    named = {e["name"]: e["args"]["name"] for e in document["traceEvents"] if e["ph"] == "M"}
+    assert named == {"process_name": "local", "thread_name": "time_min"}
+    counted = [
+        (e["name"], e["ts"], e["args"]) for e in document["traceEvents"] if e["ph"] == "C"
+    ]
+    name = "energy of the layer [pJ, modelled]"
+    assert counted == [
+        (name, 0.0, {"pJ": 7}),
+        (name, 1.5, {"pJ": 3}),
+        (name, 2.0, {"pJ": 0.0}),
+    ]
 
 
 def test_trace_of_counts_says_that_its_axis_is_no_time(tmp_path: Path):

@@ -144,7 +144,7 @@ def test_sections_have_names_of_their_own():
 
 
 def test_a_cell_keeps_its_value_beside_its_text():
-    table = Table("a", "A", ("v", "w"), ((1234567, 0.123456), (None, True)))
+    table = Table("a", "A", ("v", "w"), ((1234567, 0.123456), (None, 2.0)))
     shown = render(Page("t", "l", [], [Section.of(table)]))
     assert '<td class="n short" data-value="1234567">1,234,567</td>' in shown
     assert '<td class="n short" data-value="0.123456">0.1235</td>' in shown

@@ -94,5 +94,8 @@ def driven(address: str, folder: Path) -> subprocess.CompletedProcess[str]:
     ledger = Ledger(f"sqlite:///{folder / 'ledger.db'}")
     words = driver_words(ledger, address, {}, step="plane")
     tests = str(Path(steps.__file__).parent)
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join([tests, os.environ.get("PYTHONPATH", "")])}
+    env = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([tests, os.environ.get("PYTHONPATH", "")]),
+    }
     return subprocess.run(words, capture_output=True, text=True, env=env, check=False)
