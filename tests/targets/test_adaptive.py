@@ -6,6 +6,7 @@ import ctypes
 import json
 import math
 import random
+import re
 import subprocess
 from functools import cache
 from pathlib import Path
@@ -27,6 +28,7 @@ from joulecut.compiler.objective import Objective
 from joulecut.compiler.profile import Quantity
 from joulecut.compiler.reference import trace
 from joulecut.compiler.selection import choose
+from joulecut.hw.cache import default_cache_dir
 from joulecut.targets.adaptive import layout as places
 from joulecut.targets.adaptive.build import build_adaptive
 from joulecut.targets.adaptive.choices import Times
@@ -34,7 +36,8 @@ from joulecut.targets.adaptive.edge import edge_library, read_run
 from joulecut.targets.adaptive.opened import opened_adaptive
 from joulecut.targets.adaptive.session import AdaptiveSession
 from joulecut.targets.base import target
-from joulecut.targets.cpu.build import build_part
+from joulecut.targets.cpu.build import build_part, compiled
+from joulecut.targets.cpu.tuning.database import Noted
 from joulecut.targets.opened import opened
 from joulecut.targets.verify import verify
 
@@ -403,3 +406,12 @@ def test_inputs_of_the_bundle_are_its_vectors(bundles: Any) -> None:
     with opened_adaptive(bundle) as held:
         for spec in input_specs(graph):
             np.testing.assert_array_equal(held.inputs()[spec.name], want[spec.name])
+
+
+def test_layers_of_later_pieces_go_on_counting() -> None:
+    """A profiler at the one hook sees each layer of all pieces under a number of its own."""
+    place = target("x86_64")
+    part = compiled(NETWORKS["conv1d"](), place, Noted({}), default_cache_dir(), first=7)
+    hooks = re.findall(r"model_hook\((\d+)\);", part.driver)
+    assert list(map(int, hooks)) == list(range(7, 7 + len(part.lowered)))
+    assert "void model_hook" not in part.driver
