@@ -70,7 +70,8 @@ def reproduce(directory: Path, quick: bool, progress: Progress) -> Reproduction:
     """
     plan, future = (QUICK, vgg_future.QUICK) if quick else (Plan(), FuturePlan())
     kept = Kept(directory / KEPT)
-    study = Study(plan, vgg16(), REQUIREMENT, kept, progress)
+    weights = REQUIREMENT.replace("==", " ")
+    study = Study(plan, vgg16(), weights, kept, progress)
     networks = vgg_future.networks(future, plan.classes, kept, progress)
     return reproduced(study, future, networks)
 
