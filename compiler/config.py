@@ -65,8 +65,10 @@ class SelectionConfig(Strict):
         margin: of hysteresis.
         sigma: of the estimate of the channel: standard deviation of the logarithm.
         confidence: that bounds are kept, if there is a sigma.
-        edge_macs_per_s: latencies are modelled from these three; needed to weigh or bound them.
-        cloud_macs_per_s: of the server.
+        edge_macs_per_s: assumed, in place of what docs/search.md predicts for targets that name
+            a clock.
+        cloud_macs_per_s: of the server, likewise.
+        cloud_clock_hz: of the server, assumed, for that prediction.
         round_trip_s: what the way costs at any rate.
         max_candidates: cuts that are looked at, at most.
         max_cuts: cuts in the bundle, at most.
@@ -84,6 +86,7 @@ class SelectionConfig(Strict):
     confidence: Annotated[float, Field(gt=0, lt=1)] = 0.95
     edge_macs_per_s: Annotated[float, Field(gt=0)] | None = None
     cloud_macs_per_s: Annotated[float, Field(gt=0)] | None = None
+    cloud_clock_hz: Annotated[float, Field(gt=0)] = 3e9
     round_trip_s: Annotated[float, Field(ge=0)] = 0.0
     max_candidates: Annotated[int, Field(ge=1, le=4096)] = 256
     max_cuts: Annotated[int, Field(ge=1, le=4096)] = 16

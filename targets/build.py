@@ -32,9 +32,10 @@ from joulecut.hw.links import load_link
 from joulecut.hw.radio import RadioLink
 from joulecut.targets import layout
 from joulecut.targets.adaptive.build import build_adaptive
-from joulecut.targets.adaptive.choices import Times
+from joulecut.targets.adaptive.choices import PredictedTimes, Times
 from joulecut.targets.base import target
 from joulecut.targets.cut_prices import cheapest, price_cuts
+from joulecut.targets.layer_costs import layer_costs
 from joulecut.targets.tool_versions import tool_versions
 
 if TYPE_CHECKING:
@@ -150,10 +151,6 @@ def _build_configured(
 def _build_adaptive(
     graph: Graph, config: BuildConfig, selection: SelectionConfig, progress: Progress
 ) -> Bundle:
-    edge, cloud = selection.edge_macs_per_s, selection.cloud_macs_per_s
-    known = None
-    if edge is not None and cloud is not None:
-        known = Times(edge, cloud, selection.round_trip_s)
     return build_adaptive(
         graph,
         out=config.out,
@@ -162,7 +159,7 @@ def _build_adaptive(
         objective=selection.objective(),
         link=load_link(selection.link).link,
         codec=config.codec,
-        times=known,
+        times=_times(graph, config, selection),
         energies=selection.energy_table,
         max_candidates=selection.max_candidates,
         max_cuts=selection.max_cuts,
@@ -170,6 +167,21 @@ def _build_adaptive(
         source=config.model.read_bytes(),
         progress=progress,
     )
+
+
+def _times(
+    graph: Graph, config: BuildConfig, selection: SelectionConfig
+) -> Times | PredictedTimes | None:
+    """Speeds that were given, or what is predicted for targets with a clock; None: neither."""
+    edge, cloud = selection.edge_macs_per_s, selection.cloud_macs_per_s
+    if edge is not None and cloud is not None:
+        return Times(edge, cloud, selection.round_trip_s)
+    table = load_table(selection.energy_table)
+    here = layer_costs(graph, target(config.edge), table)
+    there = layer_costs(graph, target(config.cloud), table, clock_hz=selection.cloud_clock_hz)
+    if here.seconds is None or there.seconds is None:
+        return None
+    return PredictedTimes(here, there, selection.round_trip_s)
 
 
 def _tune(

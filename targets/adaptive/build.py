@@ -33,7 +33,7 @@ from joulecut.hw.energy_table import load_table
 from joulecut.hw.radio import RadioLink
 from joulecut.targets import layout
 from joulecut.targets.adaptive import layout as places
-from joulecut.targets.adaptive.choices import Choices, Ground, Times, choices
+from joulecut.targets.adaptive.choices import Choices, Ground, PredictedTimes, Times, choices
 from joulecut.targets.base import Target, target
 from joulecut.targets.cpu.adaptive_build import EdgeProgram, build_edge
 from joulecut.targets.cpu.build import build_part
@@ -52,7 +52,7 @@ def build_adaptive(
     objective: Objective | None = None,
     link: RadioLink | None = None,
     codec: CodecConfig | None = None,
-    times: Times | None = None,
+    times: Times | PredictedTimes | None = None,
     energies: str = "horowitz_45nm",
     max_candidates: int = 256,
     max_cuts: int = 16,
@@ -224,8 +224,18 @@ def _ground_fields(ground: Ground, is_random: bool, samples: int) -> dict[str, J
         "link": asdict(ground.link),
         "energy_table": ground.energies.name,
         "codec": ground.codec.model_dump(),
-        "times": None if ground.times is None else asdict(ground.times),
+        "times": _times_fields(ground.times),
         "samples": {"count": samples, "random": is_random},
+    }
+
+
+def _times_fields(times: Times | PredictedTimes | None) -> dict[str, Json] | None:
+    if times is None or isinstance(times, Times):
+        return None if times is None else asdict(times)
+    return {
+        "edge": times.edge.place,
+        "cloud": times.cloud.place,
+        "round_trip_s": times.round_trip_s,
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -18,6 +19,7 @@ from joulecut.compiler.link_code import DTYPES, LinkCode, frozen, sample_dims
 from joulecut.compiler.objective import Objective
 from joulecut.compiler.profile import Quantity
 from joulecut.compiler.quantizers.grid import QUANTIZABLE
+from joulecut.compiler.search import LayerCosts
 from joulecut.compiler.selection_table import SelectionTable
 from joulecut.compiler.uncut import all_in_cloud, all_on_edge
 from joulecut.hw.energy_table import EnergyTable
@@ -48,6 +50,21 @@ class Times:
 
 
 @dataclass(frozen=True)
+class PredictedTimes:
+    """What latency is modelled from where targets say their clocks: docs/search.md.
+
+    Attributes:
+        edge: what layers cost the edge; its seconds are known.
+        cloud: the same of the server.
+        round_trip_s: what the way costs at any rate, assumed.
+    """
+
+    edge: LayerCosts
+    cloud: LayerCosts
+    round_trip_s: float = 0.0
+
+
+@dataclass(frozen=True)
 class Ground:
     """What cuts are compared by.
 
@@ -65,7 +82,7 @@ class Ground:
     link: RadioLink
     energies: EnergyTable
     codec: CodecConfig
-    times: Times | None = None
+    times: Times | PredictedTimes | None = None
     max_candidates: int = 256
     max_cuts: int = 16
 
@@ -151,19 +168,33 @@ def _costs(
         for cut, code in zip(found, codes, strict=True)
     }
     costs = costs_of(priced, ground.link, bits=bits)
-    times = ground.times
-    if times is None:
+    if ground.times is None:
         return costs
     return [
-        replace(
-            each,
-            edge_time=Quantity(cut.edge_macs / times.edge_macs_per_s, "s", "assumed"),
-            cloud_time=Quantity(
-                cut.cloud_macs / times.cloud_macs_per_s + times.round_trip_s, "s", "assumed"
-            ),
-        )
+        replace(each, edge_time=edge, cloud_time=cloud)
         for each, cut in zip(costs, found, strict=True)
+        for edge, cloud in [_times(cut, ground.times)]
     ]
+
+
+def _times(cut: Cut, times: Times | PredictedTimes) -> tuple[Quantity, Quantity]:
+    """Of the edge's part and of the rest, s."""
+    if isinstance(times, Times):
+        rest = cut.cloud_macs / times.cloud_macs_per_s + times.round_trip_s
+        return (
+            Quantity(cut.edge_macs / times.edge_macs_per_s, "s", "assumed"),
+            Quantity(rest, "s", "assumed"),
+        )
+    edge, cloud = times.edge.seconds, times.cloud.seconds
+    assert edge is not None
+    assert cloud is not None
+    here = set(cut.edge)
+    rest = math.fsum(value for name, value in cloud.items() if name not in here)
+    there = "assumed" if times.round_trip_s else times.cloud.time_provenance
+    return (
+        Quantity(math.fsum(edge[name] for name in cut.edge), "s", times.edge.time_provenance),
+        Quantity(rest + times.round_trip_s, "s", there),
+    )
 
 
 def message_bits(code: LinkCode, known: Mapping[str, np.ndarray]) -> float:

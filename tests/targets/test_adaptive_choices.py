@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 
 import numpy as np
@@ -19,13 +20,24 @@ from joulecut.compiler.selection import choose
 from joulecut.compiler.uncut import all_in_cloud, all_on_edge
 from joulecut.hw.energy_table import load_table
 from joulecut.hw.radio import RadioLink
-from joulecut.targets.adaptive.choices import Choices, Ground, Times, candidates, choices
+from joulecut.targets.adaptive.choices import (
+    Choices,
+    Ground,
+    PredictedTimes,
+    Times,
+    candidates,
+    choices,
+)
+from joulecut.targets.base import target
 from joulecut.targets.cpu.cut_memory import cut_memory
+from joulecut.targets.layer_costs import layer_costs
 
 LOSSLESS = CodecConfig()
 
 
-def chosen(objective: Objective, max_cuts: int = 16, times: Times | None = None) -> Choices:
+def chosen(
+    objective: Objective, max_cuts: int = 16, times: Times | PredictedTimes | None = None
+) -> Choices:
     graph = two_inputs()
     known = trace(graph, samples(graph, 2))
     prices = load_table("horowitz_45nm")
@@ -56,6 +68,23 @@ def test_latency_follows_from_assumed_speeds() -> None:
         assert costs.edge_time.value == cut.edge_macs / 1e6
         assert costs.cloud_time.value == cut.cloud_macs / 1e9 + 0.01
         assert costs.latency_provenance == "assumed"
+
+
+def test_latency_is_predicted_for_targets_with_a_clock() -> None:
+    graph, table = two_inputs(), load_table("horowitz_45nm")
+    edge = layer_costs(graph, target("raspberry_pi_4"), table)
+    cloud = layer_costs(graph, target("x86_64"), table, clock_hz=3e9)
+    found = chosen(Objective(0, 1), times=PredictedTimes(edge, cloud, 0.01))
+    assert edge.seconds is not None
+    assert cloud.seconds is not None
+    for cut, costs in zip(found.cuts, found.costs, strict=True):
+        assert costs.edge_time is not None
+        assert costs.cloud_time is not None
+        assert costs.edge_time.provenance == "modelled"
+        assert costs.cloud_time.provenance == "assumed"
+        assert costs.edge_time.value == math.fsum(edge.seconds[name] for name in cut.edge)
+        rest = math.fsum(v for name, v in cloud.seconds.items() if name not in cut.edge)
+        assert costs.cloud_time.value == rest + 0.01
 
 
 def test_bounds_that_no_cut_keeps_are_refused() -> None:
