@@ -1,7 +1,8 @@
 """Colours of the charts: Okabe and Ito's, never alone, always with a dash, a marker, a pattern.
 
 Only the five of their eight colours are taken that stand out from white by a contrast of 3 to 1
-(WCAG 2.2, 1.4.11); their luminances differ, so that they stay apart when printed in grey.
+(WCAG 2.2, 1.4.11). Without red or green cones they stay 17 apart (CIE 1976); in grey print some
+are nearly alike, and dash, marker and pattern alone tell series apart.
 """
 
 from __future__ import annotations
