@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,9 @@ from joulecut.compiler.report.files import Table, Value, json_rows, text_of
 
 TEMPLATE = Path(__file__).with_name("page.html")
 SCRIPT = Path(__file__).with_name("page.js")
+
+_PLOT = "Plotly.newPlot"  # in every fragment that needs plotly's script
+_SCRIPTS = re.compile(r"<script[^>]*>(.*?)</script>", re.DOTALL | re.IGNORECASE)
 
 _NUMBER = re.compile(
     r"([-+]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:e[-+]?\d+)?)(?: ?(?:%|[^\W\d_]+))?",
@@ -83,14 +88,32 @@ class Cell:
 
 
 def render(page: Page) -> str:
-    """The page as HTML (UTF-8), about 5 MB because plotly's script is inside it."""
+    """The page as HTML (UTF-8); a plotly chart in it brings plotly's script, about 5 MB."""
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
+    fragments = [str(section.chart) for section in page.sections if section.chart]
+    plotly = get_plotlyjs() if any(_PLOT in each for each in fragments) else ""
+    own = SCRIPT.read_text(encoding="utf-8")
+    drawn = [script for fragment in fragments for script in _SCRIPTS.findall(fragment)]
     return template.render(
         page=page,
         sections=_views(page.sections),
-        plotly_js=_script(get_plotlyjs()),
-        page_js=_script(SCRIPT.read_text(encoding="utf-8")),
+        plotly_js=_script(plotly),
+        page_js=_script(own),
+        policy=Markup(_policy([each for each in (plotly, own, *drawn) if each])),
+    )
+
+
+def _policy(scripts: Sequence[str]) -> str:
+    """A content security policy: these scripts run, by their digests; nothing is loaded.
+
+    Styles stay free, because plotly writes its own into the page while it draws.
+    """
+    digests = (sha256(script.encode("utf-8")).digest() for script in scripts)
+    allowed = " ".join(f"'sha256-{b64encode(digest).decode('ascii')}'" for digest in digests)
+    return (
+        f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; "
+        "img-src data: blob:; base-uri 'none'; form-action 'none'"
     )
 
 

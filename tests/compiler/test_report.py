@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import base64
 import csv
+import hashlib
 import json
 import math
 import re
@@ -198,3 +200,24 @@ def test_series_differ_without_their_colours():
     fifteen = [(style.dash, style.symbol) for style in styles(15)]
     assert len(set(fifteen)) == 15
     assert len({style.pattern for style in STYLES}) == len(STYLES)
+
+
+def test_only_scripts_of_ours_may_run():
+    chart = charts.to_html(charts.energy_by_cut([ROW]))
+    shown = render(Page("t", "l", [], [Section("s", chart=chart)]))
+    policy = re.search(r'Content-Security-Policy" content="([^"]+)"', shown)
+    assert policy is not None
+    assert policy[1].startswith("default-src 'none'; script-src 'sha256-")
+    scripts = re.findall(
+        r"<script(?: type=\"text/javascript\")?>(.*?)</script>", shown, re.DOTALL
+    )
+    assert len(scripts) == 3  # plotly's, the chart's, the page's
+    for script in scripts:
+        digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+        assert f"'sha256-{digest}'" in policy[1]
+
+
+def test_a_page_without_charts_is_small():
+    shown = render(Page("t", "l", [], [Section("s", ("a",), [("1",)])]))
+    assert len(shown) < 50_000
+    assert "Plotly.newPlot" not in shown

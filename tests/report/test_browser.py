@@ -127,6 +127,15 @@ def test_it_loads_without_errors_and_asks_for_nothing_else(loaded: Any, page_fil
     }
 
 
+def test_a_script_that_is_not_ours_does_not_run(page: Any):
+    page.execute_script(
+        "const s = document.createElement('script'); s.textContent = 'window.stranger = 1';"
+        "document.body.append(s)"
+    )
+    assert page.execute_script("return window.stranger") is None
+    assert any("Content Security Policy" in e["message"] for e in page.get_log("browser"))
+
+
 def test_every_chart_has_data_and_is_drawn(loaded: Any):
     charts = loaded.execute_script(
         "return [...document.querySelectorAll('.js-plotly-plot')].map(chart => "
