@@ -165,8 +165,8 @@ def logits(head: nn.Sequential, features: np.ndarray) -> np.ndarray:
 def multiplies_bfloat16() -> bool:
     """Whether this processor has tiles for products of bfloat16, four times as fast.
 
-    Sums stay float32. The features differ from float32's by about 45 dB less than they are,
-    which is far below what 8 bits at the split change.
+    Sums stay float32. Features are not those of float32 then, so what is kept of one processor is
+    not mixed with what another made.
     """
     return bool(torch.cpu.get_capabilities().get("amx_bf16", False))
 
