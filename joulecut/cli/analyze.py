@@ -51,6 +51,9 @@ def analyze(
     require_integer: Annotated[
         bool, typer.Option(help="Make a node that stays in float an error.")
     ] = False,
+    prune: Annotated[
+        bool, typer.Option(help="First remove filters and neurons that no output depends on.")
+    ] = False,
     objective: Annotated[
         str | None,
         typer.Option(
@@ -123,7 +126,7 @@ def analyze(
         error_probability=error_probability,
     )
     loaded = load(model)
-    graph = pipeline(loaded, require_integer=require_integer)
+    graph = pipeline(loaded, require_integer=require_integer, prune=prune)
     found = cuts(graph, limit=limit)
     priced = price_cuts(graph, found, prices, radio)
     document: dict[str, Any] = {

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
+from onnx import numpy_helper
 from qdq_models import network, write
 from typer.testing import CliRunner
 
@@ -109,6 +111,37 @@ def test_fading_and_short_words_cost_energy(model: Path):
         radio("--fading", "rayleigh") > radio("--fading", "rician", "--k-factor", "5") > steady
     )
     assert radio("--blocklength", "200", "--error-probability", "0.001") > steady
+
+
+def test_dead_filters_are_removed_and_cuts_priced_again(model: Path, tmp_path: Path):
+    dead = onnx.load(model)
+    weights = [i for i in dead.graph.initializer if len(i.dims) == 4 and i.data_type == 3]
+    first = numpy_helper.to_array(weights[0]).copy()
+    first[1:] = 0  # one filter stays
+    weights[0].CopyFrom(numpy_helper.from_array(first, weights[0].name))
+    biases = [i for i in dead.graph.initializer if i.data_type == 6 and len(i.dims) == 1]
+    bias = numpy_helper.to_array(biases[0]).copy()
+    assert len(bias) == len(first)
+    bias[1:] = -1000
+    biases[0].CopyFrom(numpy_helper.from_array(bias, biases[0].name))
+    path = tmp_path / "dead.onnx"
+    onnx.save(dead, path)
+
+    def analyzed(*words: str) -> dict[str, Any]:
+        done = CliRunner().invoke(app, ["analyze", str(path), *words, "--json"])
+        assert done.exit_code == 0, done.output
+        return json.loads(done.stdout)
+
+    whole, pruned = analyzed(), analyzed("--prune")
+    assert pruned["macs"] < whole["macs"] / 2
+    assert pruned["weight_bytes"] < whole["weight_bytes"]
+    assert len(pruned["cuts"]) == len(whole["cuts"])
+    energies = [
+        (small["total_pj"], large["total_pj"])
+        for small, large in zip(pruned["cuts"], whole["cuts"], strict=True)
+    ]
+    assert all(small <= large for small, large in energies)
+    assert any(small < large / 2 for small, large in energies)
 
 
 def test_a_table_says_what_is_known_and_how(model: Path):
