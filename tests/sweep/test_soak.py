@@ -38,7 +38,7 @@ SIDE = 12  # points along an axis of the grid
 def test_random_kills_lose_nothing_and_repeat_nothing(postgres: str, tmp_path: Path):
     ledger = Ledger(postgres)
     address = f"tcp://127.0.0.1:{(port := free_port())}"
-    log = tmp_path / "sweep.log"
+    log, said = tmp_path / "sweep.log", tmp_path / "driver.log"
     arguments = {"calls": str(tmp_path / "calls"), "seconds": 0.5}
     driver = driver_words(
         ledger, address, arguments, step="plane", side=SIDE, lease_s=10.0, attempts=50
@@ -59,7 +59,8 @@ def test_random_kills_lose_nothing_and_repeat_nothing(postgres: str, tmp_path: P
                 if name not in running or (
                     running[name].poll() is not None and name != "driver"
                 ):
-                    running[name] = stack.enter_context(process(*command, log=log))
+                    own = said if name == "driver" else log
+                    running[name] = stack.enter_context(process(*command, log=own))
             now = time.monotonic()
             if running["driver"].poll() is not None:
                 if running["driver"].returncode == 0:
@@ -81,7 +82,7 @@ def test_random_kills_lose_nothing_and_repeat_nothing(postgres: str, tmp_path: P
         assert not (line.event == "START" and line.key in ended)
         ended |= {line.key} if line.event == "DONE" else set()
     assert killed.total() >= 3
-    assert log.read_text().split()[-1] == str(SIDE * SIDE)  # complete, says the last driver
+    assert said.read_text().split()[-1] == str(SIDE * SIDE)  # complete, says the last driver
     starts = sum(line.event == "START" for line in lines)
     print(f"\nkilled {dict(killed)}; {starts} STARTs, {len(done)} DONEs of {SIDE * SIDE}")
 
